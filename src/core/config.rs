@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the protocol is tuned with: one plain struct of times and sizes.
+//!
+//! Times are nanoseconds of a monotonic clock, sizes are bytes of a message as it is sent
+//! (sealed bytes, for a sealed message).
+
+/// One millisecond in the core's unit of time.
+pub const MS: u64 = 1_000_000;
+
+/// The protocol's parameters; [`Config::default`] is what a data centre wants unmeasured.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Bytes of every message that may be sent before the receiver granted anything.
+    pub unscheduled: u32,
+    /// How far a receiver's grants run ahead of what it has received.
+    pub grant_window: u32,
+    /// How long an RPC hears nothing before it asks for what is missing.
+    pub resend_first: u64,
+    /// The pause between two questions doubles up to this.
+    pub resend_max: u64,
+    /// How long a peer may stay silent before its RPCs end with a time-out.
+    pub timeout: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            // One TSO segment and a bit: a 64 KiB message and its record overhead need no grant.
+            unscheduled: 72_000,
+            grant_window: 160_000,
+            resend_first: 10 * MS,
+            resend_max: 200 * MS,
+            timeout: 5_000 * MS,
+        }
+    }
+}
