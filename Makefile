@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The verbs of the project; `make help` lists them. The module itself is described in Kbuild.
+#
+#   KDIR=DIR   build the module for another kernel: its build folder (headers or built source)
+#   MO=DIR     where the module's build products go (target/kmod)
+#   V=1        show the commands
+
+MO ?= target/kmod
+comma := ,
+
+.DEFAULT_GOAL := default
+.PHONY: default help setup build demo test bench fuzz lint stats clean
+
+default: build help
+
+help:
+	@echo 'make setup   toolchain and kernel headers into $${HOMA_CACHE:-~/.cache/homa} (root; once)'
+	@echo 'make build   homa.ko for the stock Debian 7.3 kernel, in $(MO) (KDIR=... for another)'
+	@echo 'make demo    encrypted messages between two hosts, in a VM, with the proof'
+	@echo 'make test    every test: host, lint, headers, VMs'
+	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
+	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
+	@echo 'make lint    rustfmt, clippy, checkpatch, shellcheck'
+	@echo 'make stats   size of the module, lines and unsafe blocks per folder'
+	@echo 'make clean   removes what was built (the cache stays)'
+
+setup:
+	@scripts/setup
+
+build: setup
+	@scripts/build MO="$(MO)" $(if $(KDIR),KDIR="$(KDIR)") $(if $(V),V="$(V)")
+
+demo: build
+	@scripts/demo
+
+test: build
+	@scripts/test
+
+bench: build
+	@bench/run
+
+fuzz:
+	@scripts/fuzz
+
+lint: setup
+	@scripts/lint
+
+stats: build
+	@scripts/stats
+
+clean:
+	rm -rf target
