@@ -6,6 +6,8 @@
  * "return tap_end();", which prints the plan and is 0 only if everything
  * passed. A program that dies in between prints no plan, so its runner sees
  * that; a check that cannot be made here is a failure, not a skip.
+ *
+ * __printf and __maybe_unused are the kernel's; the Makefile defines them.
  */
 #ifndef HOMA_TESTS_TAP_H
 #define HOMA_TESTS_TAP_H
@@ -16,9 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define __printf(fmt, args) [[gnu::format(printf, fmt, args)]]
-#define __maybe_unused [[gnu::unused]]
 
 extern int tap_run, tap_failed;
 
