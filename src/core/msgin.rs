@@ -68,13 +68,7 @@ impl MsgIn {
     /// A message of `length` bytes of which nothing is here; its sender said it will send
     /// `incoming` of them unasked.
     pub fn new(length: u32, incoming: u32) -> Self {
-        Self {
-            length,
-            received: 0,
-            end: 0,
-            granted: incoming.min(length),
-            gaps: Vec::new(),
-        }
+        Self { length, received: 0, end: 0, granted: incoming.min(length), gaps: Vec::new() }
     }
 
     /// Length of the whole message.

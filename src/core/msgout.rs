@@ -75,7 +75,8 @@ impl MsgOut {
     /// To ask for bytes is to grant them: the receiver's GRANT may have been lost.
     pub fn resend(&mut self, offset: u32, len: u32) -> Option<Range> {
         if len == u32::MAX {
-            return Range { start: 0, end: self.sent }.intersect(&Range { start: offset, end: u32::MAX });
+            return Range { start: 0, end: self.sent }
+                .intersect(&Range { start: offset, end: u32::MAX });
         }
         let end = offset.saturating_add(len).min(self.length);
         self.grant(end);

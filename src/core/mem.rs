@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Memory for the core: one growable array, every growth of which can fail.
+//!
+//! On the host [`Vec`] stands on the standard library's, in the module on the kernel crate's `KVec`
+//! with `GFP_ATOMIC`, as the core runs under spinlocks and in softirq. Removing never allocates and
+//! never fails.
+
+use ::core::fmt;
+use ::core::ops::{Deref, DerefMut};
+
+/// There was no memory. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllocError;
+
+impl fmt::Display for AllocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("out of memory")
+    }
+}
+
+#[cfg(not(MODULE))]
+mod backend {
+    //! The standard library's vector, by its fallible functions.
+
+    use super::AllocError;
+
+    pub(super) type Raw<T> = std::vec::Vec<T>;
+
+    pub(super) const fn new<T>() -> Raw<T> {
+        Raw::new()
+    }
+
+    pub(super) fn reserve<T>(raw: &mut Raw<T>, additional: usize) -> Result<(), AllocError> {
+        raw.try_reserve(additional).map_err(|_| AllocError)
+    }
+
+    pub(super) fn push<T>(raw: &mut Raw<T>, value: T) -> Result<(), AllocError> {
+        reserve(raw, 1)?;
+        raw.push(value);
+        Ok(())
+    }
+}
+
+#[cfg(MODULE)]
+mod backend {
+    //! The kernel crate's vector on kmalloc.
+
+    use super::AllocError;
+    use ::kernel::alloc::{flags::GFP_ATOMIC, KVec};
+
+    pub(super) type Raw<T> = KVec<T>;
+
+    pub(super) const fn new<T>() -> Raw<T> {
+        KVec::new()
+    }
+
+    pub(super) fn reserve<T>(raw: &mut Raw<T>, additional: usize) -> Result<(), AllocError> {
+        raw.reserve(additional, GFP_ATOMIC).map_err(|_| AllocError)
+    }
+
+    pub(super) fn push<T>(raw: &mut Raw<T>, value: T) -> Result<(), AllocError> {
+        raw.push(value, GFP_ATOMIC).map_err(|_| AllocError)
+    }
+}
+
+/// A growable array of `T`; dereferences to a slice.
+pub struct Vec<T> {
+    raw: backend::Raw<T>,
+}
+
+impl<T> Vec<T> {
+    /// An empty array, without memory.
+    #[inline]
+    pub const fn new() -> Self {
+        Self { raw: backend::new() }
+    }
+
+    /// An empty array with room for `capacity` elements.
+    pub fn with_capacity(capacity: usize) -> Result<Self, AllocError> {
+        let mut vec = Self::new();
+        vec.reserve(capacity)?;
+        Ok(vec)
+    }
+
+    /// The number of elements that fit without another allocation.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.raw.capacity()
+    }
+
+    /// Makes room for `additional` more elements; after that, so many `push` or `insert` succeed.
+    pub fn reserve(&mut self, additional: usize) -> Result<(), AllocError> {
+        backend::reserve(&mut self.raw, additional)
+    }
+
+    /// Appends `value`.
+    #[inline]
+    pub fn push(&mut self, value: T) -> Result<(), AllocError> {
+        backend::push(&mut self.raw, value)
+    }
+
+    /// Puts `value` at `index` and moves what follows; an `index` past the end appends.
+    pub fn insert(&mut self, index: usize, value: T) -> Result<(), AllocError> {
+        let at = index.min(self.len());
+        self.push(value)?;
+        if let Some(tail) = self.as_mut_slice().get_mut(at..) {
+            tail.rotate_right(1);
+        }
+        Ok(())
+    }
+
+    /// Takes the last element out.
+    #[inline]
+    pub fn pop(&mut self) -> Option<T> {
+        self.raw.pop()
+    }
+
+    /// Takes the element at `index` out and moves what follows; `None` past the end.
+    pub fn remove(&mut self, index: usize) -> Option<T> {
+        self.as_mut_slice().get_mut(index..)?.rotate_left_one()?;
+        self.pop()
+    }
+
+    /// Takes the element at `index` out and puts the last one there; `None` past the end.
+    pub fn swap_remove(&mut self, index: usize) -> Option<T> {
+        let last = self.len().checked_sub(1)?;
+        if index > last {
+            return None;
+        }
+        self.as_mut_slice().swap(index, last);
+        self.pop()
+    }
+
+    /// Drops the elements from `len` on; does nothing if there are none.
+    pub fn truncate(&mut self, len: usize) {
+        self.raw.truncate(len);
+    }
+
+    /// Drops all elements and keeps the memory.
+    pub fn clear(&mut self) {
+        self.raw.clear();
+    }
+
+    /// Keeps the elements for which `keep` says so, in order.
+    pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
+        retain(&mut self.raw, keep);
+    }
+
+    /// The elements.
+    #[inline]
+    pub fn as_slice(&self) -> &[T] {
+        &self.raw
+    }
+
+    /// The elements, to be changed.
+    #[inline]
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.raw
+    }
+}
+
+impl<T: Clone> Vec<T> {
+    /// Makes the array `len` elements long, with copies of `value` where it grows.
+    pub fn resize(&mut self, len: usize, value: T) -> Result<(), AllocError> {
+        let additional = len.saturating_sub(self.len());
+        self.reserve(additional)?;
+        self.truncate(len);
+        for _ in 0..additional {
+            self.push(value.clone())?;
+        }
+        Ok(())
+    }
+
+    /// An array of `len` copies of `value`.
+    pub fn from_elem(value: T, len: usize) -> Result<Self, AllocError> {
+        let mut vec = Self::new();
+        vec.resize(len, value)?;
+        Ok(vec)
+    }
+}
+
+#[cfg(not(MODULE))]
+fn retain<T>(raw: &mut backend::Raw<T>, keep: impl FnMut(&mut T) -> bool) {
+    raw.retain_mut(keep);
+}
+
+#[cfg(MODULE)]
+fn retain<T>(raw: &mut backend::Raw<T>, keep: impl FnMut(&mut T) -> bool) {
+    raw.retain(keep);
+}
+
+/// Rotation of a slice that may be empty.
+trait RotateLeftOne {
+    /// Moves the first element to the end; `None` if there is none.
+    fn rotate_left_one(&mut self) -> Option<()>;
+}
+
+impl<T> RotateLeftOne for [T] {
+    fn rotate_left_one(&mut self) -> Option<()> {
+        if self.is_empty() {
+            return None;
+        }
+        self.rotate_left(1);
+        Some(())
+    }
+}
+
+impl<T> Default for Vec<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Deref for Vec<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
+impl<T> DerefMut for Vec<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        self.as_mut_slice()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Vec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Vec<T> {
+    type Item = &'a T;
+    type IntoIter = ::core::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Vec;
+
+    #[test]
+    fn grows_and_shrinks_like_a_vector() {
+        let mut vec = Vec::new();
+        assert_eq!(vec.capacity(), 0);
+        for value in [1, 2, 4] {
+            vec.push(value).unwrap();
+        }
+        vec.insert(2, 3).unwrap();
+        vec.insert(99, 5).unwrap();
+        assert_eq!(vec.as_slice(), [1, 2, 3, 4, 5]);
+        assert_eq!(vec.remove(0), Some(1));
+        assert_eq!(vec.remove(4), None);
+        assert_eq!(vec.swap_remove(0), Some(2));
+        assert_eq!(vec.swap_remove(3), None);
+        assert_eq!(vec.as_slice(), [5, 3, 4]);
+        vec.retain(|value| *value != 3);
+        assert_eq!(vec.as_slice(), [5, 4]);
+        vec.resize(4, 9).unwrap();
+        assert_eq!(vec.as_slice(), [5, 4, 9, 9]);
+        vec.truncate(1);
+        assert_eq!((vec.pop(), vec.pop()), (Some(5), None));
+        assert_eq!(vec.remove(0), None);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_had() {
+        let mut vec: Vec<u64> = Vec::new();
+        assert!(vec.reserve(usize::MAX).is_err());
+        assert!(vec.is_empty());
+    }
+}
