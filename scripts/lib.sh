@@ -18,7 +18,7 @@ PACKAGES=(
 	bindgen clang-19 lld-19 llvm-19 rust-clippy rust-src rustc rustfmt
 	# to build and run what is tested: programs in C and Rust, and their VMs
 	busybox-static ca-certificates cargo ethtool g++ g++-14 iproute2 iputils-ping
-	libc6-dev liburing-dev openssl pkg-config procps python3-cryptography
+	libc6-dev liburing-dev mount openssl pkg-config procps python3-cryptography
 	shellcheck strace tcpdump
 )
 # Only backports has these new enough: qemu 7 and 10 are two to three times slower under tcg.
