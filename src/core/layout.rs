@@ -184,6 +184,10 @@ impl Layout {
     }
 
     /// The record that byte `offset` of the stream is in; `None` past the end, or if plain.
+    ///
+    /// Any packet that begins in this record can be sent as part of a segment that begins with it:
+    /// with its index as first record, and the distance from its start as place. That is how
+    /// single packets are sent again, however they were cut the first time.
     #[inline]
     pub fn record_at(&self, offset: u32) -> Option<Record> {
         if offset >= self.stream_length {

@@ -26,6 +26,7 @@
 #![forbid(unsafe_code)]
 // The module uses what it needs of this; the host crate exports everything.
 #![allow(dead_code, unreachable_pub)]
+#![cfg_attr(MODULE, allow(unused_imports))]
 #![warn(missing_docs)]
 #![deny(
     clippy::expect_used,

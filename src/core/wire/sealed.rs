@@ -167,10 +167,10 @@ impl SealedData {
         {
             return Err(Malformed::Record);
         }
-        let stream_length = data.layout().ok_or(Malformed::Record)?.stream_length();
-        data.incoming = data.incoming.min(stream_length);
+        let layout = data.layout().ok_or(Malformed::Record)?;
+        data.incoming = data.incoming.min(layout.stream_length());
         if !place_from_ip_id {
-            data.stream_offset(None)?;
+            data.offset_of(data.sequence, &layout)?;
         }
         Ok(data)
     }
@@ -208,11 +208,16 @@ impl SealedData {
         } else {
             self.sequence
         };
+        self.offset_of(place, &self.layout().ok_or(Malformed::Record)?)
+    }
+
+    /// The stream offset of `place` in the segment.
+    #[inline]
+    fn offset_of(&self, place: u32, layout: &Layout) -> Result<u32, Malformed> {
         match place.checked_add(self.payload) {
             Some(end) if end <= MAX_SEGMENT => {}
             _ => return Err(Malformed::Place),
         }
-        let layout = self.layout().ok_or(Malformed::Record)?;
         let record = layout.record(u32::from(self.first_record)).ok_or(Malformed::Record)?;
         // No overflow: a stream and a segment are short.
         let offset = record.stream.start.wrapping_add(place);
