@@ -75,34 +75,16 @@ impl From<&Key> for CryptoInfo {
         };
         match key.cipher {
             Cipher::Aes128Gcm { key, iv } => {
-                let info = tls_crypto_info {
-                    version,
-                    cipher_type: TLS_CIPHER_AES_GCM_128,
-                };
+                let info = tls_crypto_info { version, cipher_type: TLS_CIPHER_AES_GCM_128 };
                 let (salt, iv) = split(&iv);
                 let rec_seq = [0; 8];
-                Self::Aes128Gcm(tls12_crypto_info_aes_gcm_128 {
-                    info,
-                    iv,
-                    key,
-                    salt,
-                    rec_seq,
-                })
+                Self::Aes128Gcm(tls12_crypto_info_aes_gcm_128 { info, iv, key, salt, rec_seq })
             }
             Cipher::Aes256Gcm { key, iv } => {
-                let info = tls_crypto_info {
-                    version,
-                    cipher_type: TLS_CIPHER_AES_GCM_256,
-                };
+                let info = tls_crypto_info { version, cipher_type: TLS_CIPHER_AES_GCM_256 };
                 let (salt, iv) = split(&iv);
                 let rec_seq = [0; 8];
-                Self::Aes256Gcm(tls12_crypto_info_aes_gcm_256 {
-                    info,
-                    iv,
-                    key,
-                    salt,
-                    rec_seq,
-                })
+                Self::Aes256Gcm(tls12_crypto_info_aes_gcm_256 { info, iv, key, salt, rec_seq })
             }
         }
     }
@@ -116,12 +98,7 @@ mod tests {
     fn the_iv_is_split_as_the_kernel_joins_it() {
         let iv: [u8; 12] = std::array::from_fn(|i| i as u8);
         let cipher = Cipher::Aes128Gcm { key: [9; 16], iv };
-        let CryptoInfo::Aes128Gcm(info) = (&Key {
-            version: Version::Tls13,
-            cipher,
-        })
-            .into()
-        else {
+        let CryptoInfo::Aes128Gcm(info) = (&Key { version: Version::Tls13, cipher }).into() else {
             panic!("the other cipher");
         };
         assert_eq!(info.salt, [0, 1, 2, 3]);
@@ -131,17 +108,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_key() {
-        let cipher = Cipher::Aes256Gcm {
-            key: [0xab; 32],
-            iv: [0xcd; 12],
-        };
-        let shown = format!(
-            "{:?}",
-            Key {
-                version: Version::Tls12,
-                cipher
-            }
-        );
+        let cipher = Cipher::Aes256Gcm { key: [0xab; 32], iv: [0xcd; 12] };
+        let shown = format!("{:?}", Key { version: Version::Tls12, cipher });
         assert_eq!(shown, "Key(Tls12, AES-256-GCM)");
     }
 }

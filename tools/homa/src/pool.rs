@@ -48,28 +48,11 @@ pub enum PooledEvent {
 impl PooledSocket {
     pub(crate) fn new(socket: Socket, bytes: usize) -> io::Result<Self> {
         let bpages = bytes.div_ceil(HOMA_BPAGE_SIZE).max(1);
-        let len = bpages
-            .checked_mul(HOMA_BPAGE_SIZE)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let len = bpages.checked_mul(HOMA_BPAGE_SIZE).ok_or(io::ErrorKind::InvalidInput)?;
         let region = Region::new(len)?;
-        let args = homa_rcvbuf_args {
-            start: region.address(),
-            length: region.len() as u64,
-        };
-        sys::set_option(
-            socket.as_fd(),
-            IPPROTO_HOMA,
-            SO_HOMA_RCVBUF,
-            &args,
-            size_of_val(&args),
-        )?;
-        Ok(Self {
-            socket,
-            pool: Arc::new(Pool {
-                region,
-                returned: Mutex::default(),
-            }),
-        })
+        let args = homa_rcvbuf_args { start: region.address(), length: region.len() as u64 };
+        sys::set_option(socket.as_fd(), IPPROTO_HOMA, SO_HOMA_RCVBUF, &args, size_of_val(&args))?;
+        Ok(Self { socket, pool: Arc::new(Pool { region, returned: Mutex::default() }) })
     }
 
     /// Wait for the next message, or for the next RPC that fails.
@@ -88,10 +71,7 @@ impl PooledSocket {
     }
 
     fn recv_with(&self, id: u64, flags: c_int) -> io::Result<PooledEvent> {
-        let mut args = homa_recvmsg_args {
-            id,
-            ..Default::default()
-        };
+        let mut args = homa_recvmsg_args { id, ..Default::default() };
         self.pool.take_returned(&mut args);
         let given = args.num_bpages;
         let (result, from) = sys::receive_args(self.socket.as_fd(), &mut args, flags);
@@ -105,24 +85,13 @@ impl PooledSocket {
                 if args.id == 0 || args.id == id {
                     return Err(error);
                 }
-                return Ok(PooledEvent::Failed(Failure {
-                    rpc: rpc_of(&args, from),
-                    error,
-                }));
+                return Ok(PooledEvent::Failed(Failure { rpc: rpc_of(&args, from), error }));
             }
         };
-        let bpages = args
-            .bpage_offsets
-            .get(..args.num_bpages as usize)
-            .unwrap_or_default()
-            .to_vec();
+        let bpages =
+            args.bpage_offsets.get(..args.num_bpages as usize).unwrap_or_default().to_vec();
         let pool = Arc::clone(&self.pool);
-        let message = PooledMessage {
-            rpc: rpc_of(&args, from),
-            len,
-            bpages,
-            pool,
-        };
+        let message = PooledMessage { rpc: rpc_of(&args, from), len, bpages, pool };
         Ok(if args.id & 1 == 1 {
             PooledEvent::Request(message)
         } else {
@@ -134,12 +103,7 @@ impl PooledSocket {
 /// HomaModule's structure does not tell whether a message came sealed: say no, and the reply is
 /// sealed by the session all the same.
 fn rpc_of(args: &homa_recvmsg_args, peer: homa_peer) -> Rpc {
-    Rpc {
-        id: args.id,
-        cookie: args.completion_cookie,
-        sealed: false,
-        peer,
-    }
+    Rpc { id: args.id, cookie: args.completion_cookie, sealed: false, peer }
 }
 
 /// All that a socket without a pool can do but receive.
@@ -162,10 +126,7 @@ impl Pool {
     }
 
     fn give_back(&self, bpages: &[u32]) {
-        self.returned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bpages);
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bpages);
     }
 }
 
@@ -182,24 +143,17 @@ impl PooledMessage {
 
     /// The message, in pieces of 64 KiB and a last one with the rest.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        self.bpages
-            .iter()
-            .enumerate()
-            .map_while(|(index, &offset)| {
-                let len = self
-                    .len
-                    .checked_sub(index * HOMA_BPAGE_SIZE)?
-                    .min(HOMA_BPAGE_SIZE);
-                // SAFETY: the kernel gave these bpages to this message, whose `drop` gives them back.
-                unsafe { self.pool.region.bytes(offset as usize, len) }
-            })
+        self.bpages.iter().enumerate().map_while(|(index, &offset)| {
+            let len = self.len.checked_sub(index * HOMA_BPAGE_SIZE)?.min(HOMA_BPAGE_SIZE);
+            // SAFETY: the kernel gave these bpages to this message, whose `drop` gives them back.
+            unsafe { self.pool.region.bytes(offset as usize, len) }
+        })
     }
 
     /// The whole message, copied.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len);
-        self.chunks()
-            .for_each(|chunk| bytes.extend_from_slice(chunk));
+        self.chunks().for_each(|chunk| bytes.extend_from_slice(chunk));
         bytes
     }
 }

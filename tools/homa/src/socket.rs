@@ -11,7 +11,7 @@ use crate::uapi::{
     SO_HOMA_SEALED, SO_HOMA_SERVER, TLS_RX, TLS_TX,
 };
 use libc::{c_int, sockaddr_storage};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -55,11 +55,7 @@ impl Rpc {
 impl std::fmt::Debug for Rpc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (id, cookie, sealed) = (self.id, self.cookie, self.sealed);
-        write!(
-            f,
-            "Rpc {{ id: {id}, cookie: {cookie}, sealed: {sealed}, peer: {} }}",
-            self.peer()
-        )
+        write!(f, "Rpc {{ id: {id}, cookie: {cookie}, sealed: {sealed}, peer: {} }}", self.peer())
     }
 }
 
@@ -111,9 +107,7 @@ impl Socket {
             Domain::Ipv4 => libc::AF_INET,
             Domain::Ipv6 => libc::AF_INET6,
         };
-        Ok(Self {
-            fd: sys::socket(family)?,
-        })
+        Ok(Self { fd: sys::socket(family)? })
     }
 
     /// A server's socket, with a port from 1 to 0x7fff. It can send requests, too.
@@ -152,13 +146,9 @@ impl Socket {
         message: &[u8],
     ) -> io::Result<u64> {
         let flags = if private { HOMA_SENDMSG_PRIVATE } else { 0 };
-        let mut args = homa_sendmsg_args {
-            id: 0,
-            completion_cookie: cookie,
-            flags,
-            reserved: 0,
-        };
-        sys::send_args(self.as_fd(), &to.into(), &mut args, message, 0)?;
+        let mut args = homa_sendmsg_args { id: 0, completion_cookie: cookie, flags, reserved: 0 };
+        let parts = [IoSlice::new(message)];
+        sys::send_args(self.as_fd(), &to.into(), &mut args, &parts, 0)?;
         Ok(args.id)
     }
 
@@ -174,6 +164,14 @@ impl Socket {
         let flags = if rpc.sealed { HOMA_CMSG_SEALED } else { 0 };
         let control = RpcControl::new(rpc.id, 0, flags, rpc.peer);
         sys::send_control(self.as_fd(), &control, message, 0).map(drop)
+    }
+
+    /// Answer a request with a message in several parts, such as [`PooledMessage::chunks`] of the request.
+    ///
+    /// [`PooledMessage::chunks`]: crate::PooledMessage::chunks
+    pub fn reply_vectored(&self, rpc: &Rpc, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let mut args = homa_sendmsg_args { id: rpc.id, ..Default::default() };
+        sys::send_args(self.as_fd(), &rpc.peer, &mut args, parts, 0)
     }
 
     /// Wait for the next message, or for the next RPC that fails.
@@ -215,16 +213,8 @@ impl Socket {
             }));
         }
         let truncated = received.flags & libc::MSG_TRUNC != 0;
-        let message = Message {
-            rpc,
-            len: received.result?,
-            truncated,
-        };
-        Ok(if rpc.id & 1 == 1 {
-            Event::Request(message)
-        } else {
-            Event::Response(message)
-        })
+        let message = Message { rpc, len: received.result?, truncated };
+        Ok(if rpc.id & 1 == 1 { Event::Request(message) } else { Event::Response(message) })
     }
 
     /// Forget a request of this socket; its response will not be received.
@@ -238,11 +228,7 @@ impl Socket {
     }
 
     fn end(&self, id: u64, error: u32) -> io::Result<()> {
-        let mut args = homa_abort_args {
-            id,
-            error,
-            ..Default::default()
-        };
+        let mut args = homa_abort_args { id, error, ..Default::default() };
         // SAFETY: this is the structure of this request, and holds no pointers.
         unsafe { sys::ioctl(self.as_fd(), HOMAIOCABORT, &mut args) }
     }
@@ -261,22 +247,17 @@ impl Socket {
     fn set_key(&self, direction: c_int, peer: Option<SocketAddr>, key: &Key) -> io::Result<()> {
         let fd = self.as_fd();
         let (crypto, len) = match key.into() {
-            CryptoInfo::Aes128Gcm(info) => (
-                homa_tls_key_crypto { aes_gcm_128: info },
-                size_of_val(&info),
-            ),
-            CryptoInfo::Aes256Gcm(info) => (
-                homa_tls_key_crypto { aes_gcm_256: info },
-                size_of_val(&info),
-            ),
+            CryptoInfo::Aes128Gcm(info) => {
+                (homa_tls_key_crypto { aes_gcm_128: info }, size_of_val(&info))
+            }
+            CryptoInfo::Aes256Gcm(info) => {
+                (homa_tls_key_crypto { aes_gcm_256: info }, size_of_val(&info))
+            }
         };
         match peer {
             None => sys::set_option(fd, SOL_TLS, direction, &crypto, len),
             Some(peer) => {
-                let argument = homa_tls_key {
-                    peer: storage_of(&peer.into()),
-                    crypto,
-                };
+                let argument = homa_tls_key { peer: storage_of(&peer.into()), crypto };
                 let len = size_of::<sockaddr_storage>() + len;
                 sys::set_option(fd, SOL_TLS, direction, &argument, len)
             }
@@ -306,13 +287,7 @@ impl Socket {
 
     fn set_int(&self, option: c_int, value: bool) -> io::Result<()> {
         let value = c_int::from(value);
-        sys::set_option(
-            self.as_fd(),
-            IPPROTO_HOMA,
-            option,
-            &value,
-            size_of_val(&value),
-        )
+        sys::set_option(self.as_fd(), IPPROTO_HOMA, option, &value, size_of_val(&value))
     }
 
     /// Give the socket a receive pool of `bytes`, rounded up to whole bpages of 64 KiB.
@@ -331,9 +306,7 @@ fn storage_of(peer: &homa_peer) -> sockaddr_storage {
         words: [u64; size_of::<sockaddr_storage>() / 8],
         peer: homa_peer,
     }
-    let mut all = Storage {
-        words: [0; size_of::<sockaddr_storage>() / 8],
-    };
+    let mut all = Storage { words: [0; size_of::<sockaddr_storage>() / 8] };
     all.peer = *peer;
     // SAFETY: all bytes were set to zero before some of them were set to the address.
     unsafe { all.storage }
@@ -368,12 +341,7 @@ impl From<OwnedFd> for Socket {
 impl Rpc {
     /// `id` of a request received from `peer`.
     pub fn new(id: u64, peer: Option<SocketAddr>, sealed: bool) -> Self {
-        Self {
-            id,
-            cookie: 0,
-            sealed,
-            peer: peer.map_or(NO_PEER, Into::into),
-        }
+        Self { id, cookie: 0, sealed, peer: peer.map_or(NO_PEER, Into::into) }
     }
 }
 
@@ -403,9 +371,7 @@ mod tests {
         if let Err(error) = Socket::new(Domain::Ipv4) {
             let errno = error.raw_os_error();
             assert!(
-                [libc::EPROTONOSUPPORT, libc::EPERM, libc::EACCES]
-                    .map(Some)
-                    .contains(&errno),
+                [libc::EPROTONOSUPPORT, libc::EPERM, libc::EACCES].map(Some).contains(&errno),
                 "{error}"
             );
         }

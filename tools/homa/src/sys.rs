@@ -10,7 +10,7 @@ use crate::uapi::{
     NO_PEER,
 };
 use libc::{c_int, c_void, cmsghdr, iovec, msghdr, socklen_t};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -39,33 +39,15 @@ impl RpcControl {
                 cmsg_level: IPPROTO_HOMA,
                 cmsg_type: HOMA_CMSG_RPC,
             },
-            rpc: homa_rpc_cmsg {
-                id,
-                cookie,
-                flags,
-                error: 0,
-                peer,
-                reserved: 0,
-            },
+            rpc: homa_rpc_cmsg { id, cookie, flags, error: 0, peer, reserved: 0 },
         }
     }
 
     /// Room for `recvmsg` to put one.
     fn room() -> Self {
         Self {
-            header: cmsghdr {
-                cmsg_len: 0,
-                cmsg_level: 0,
-                cmsg_type: 0,
-            },
-            rpc: homa_rpc_cmsg {
-                id: 0,
-                cookie: 0,
-                flags: 0,
-                error: 0,
-                peer: NO_PEER,
-                reserved: 0,
-            },
+            header: cmsghdr { cmsg_len: 0, cmsg_level: 0, cmsg_type: 0 },
+            rpc: homa_rpc_cmsg { id: 0, cookie: 0, flags: 0, error: 0, peer: NO_PEER, reserved: 0 },
         }
     }
 
@@ -90,16 +72,13 @@ fn check(result: isize) -> io::Result<usize> {
 
 /// The `iovec` of a message that is only read.
 fn iovec_of(message: &[u8]) -> iovec {
-    iovec {
-        iov_base: message.as_ptr().cast_mut().cast(),
-        iov_len: message.len(),
-    }
+    iovec { iov_base: message.as_ptr().cast_mut().cast(), iov_len: message.len() }
 }
 
 fn msghdr_of(
     name: *mut c_void,
     namelen: usize,
-    iov: &mut iovec,
+    iov: *mut iovec,
     control: *mut c_void,
     len: usize,
 ) -> msghdr {
@@ -179,13 +158,7 @@ pub fn int_option(fd: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result
     let mut len = size_of::<c_int>() as socklen_t;
     // SAFETY: the kernel writes at most `len` bytes, the size of `value`.
     let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            level,
-            option,
-            ptr::from_mut(&mut value).cast(),
-            &mut len,
-        )
+        libc::getsockopt(fd.as_raw_fd(), level, option, ptr::from_mut(&mut value).cast(), &mut len)
     };
     check(result as isize).map(|_| value)
 }
@@ -193,27 +166,13 @@ pub fn int_option(fd: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result
 /// `send`, on a connected socket.
 pub fn send(fd: BorrowedFd<'_>, message: &[u8], flags: c_int) -> io::Result<usize> {
     // SAFETY: the pointer and length are a slice's.
-    check(unsafe {
-        libc::send(
-            fd.as_raw_fd(),
-            message.as_ptr().cast(),
-            message.len(),
-            flags,
-        )
-    })
+    check(unsafe { libc::send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), flags) })
 }
 
 /// `recv`.
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
     // SAFETY: the pointer and length are a mutable slice's.
-    check(unsafe {
-        libc::recv(
-            fd.as_raw_fd(),
-            buffer.as_mut_ptr().cast(),
-            buffer.len(),
-            flags,
-        )
-    })
+    check(unsafe { libc::recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags) })
 }
 
 /// `sendmsg` with an ordinary control message.
@@ -225,13 +184,7 @@ pub fn send_control(
 ) -> io::Result<usize> {
     let mut iov = iovec_of(message);
     let control = ptr::from_ref(control).cast_mut().cast();
-    let header = msghdr_of(
-        ptr::null_mut(),
-        0,
-        &mut iov,
-        control,
-        size_of::<RpcControl>(),
-    );
+    let header = msghdr_of(ptr::null_mut(), 0, &mut iov, control, size_of::<RpcControl>());
     // SAFETY: `header` points to `iov` and `control`, which live, with their sizes; the kernel only
     // reads them.
     check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags) })
@@ -242,13 +195,15 @@ pub fn send_args(
     fd: BorrowedFd<'_>,
     to: &homa_peer,
     args: &mut homa_sendmsg_args,
-    message: &[u8],
+    parts: &[IoSlice<'_>],
     flags: c_int,
 ) -> io::Result<()> {
-    let mut iov = iovec_of(message);
     let name = ptr::from_ref(to).cast_mut().cast();
-    let header = msghdr_of(name, to.len(), &mut iov, ptr::from_mut(args).cast(), 0);
-    // SAFETY: `header` points to `to`, `iov` and `args`, which live; the kernel writes only to `args`,
+    // An IoSlice is an iovec, as its documentation promises.
+    let parts_pointer: *mut iovec = parts.as_ptr().cast_mut().cast();
+    let mut header = msghdr_of(name, to.len(), parts_pointer, ptr::from_mut(args).cast(), 0);
+    header.msg_iovlen = parts.len();
+    // SAFETY: `header` points to `to`, `parts` and `args`, which live; the kernel writes only to `args`,
     // which it knows the size of.
     check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags) }).map(drop)
 }
@@ -256,21 +211,14 @@ pub fn send_args(
 /// `recvmsg` with room for an ordinary control message.
 pub fn receive_control(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> Received {
     let mut control = RpcControl::room();
-    let mut iov = iovec {
-        iov_base: buffer.as_mut_ptr().cast(),
-        iov_len: buffer.len(),
-    };
+    let mut iov = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let room = ptr::from_mut(&mut control).cast();
     let mut header = msghdr_of(ptr::null_mut(), 0, &mut iov, room, size_of::<RpcControl>());
     // SAFETY: `header` points to `iov`, to the bytes of `buffer` through it, and to `control`, all of
     // which live and may be written in the sizes given; any bytes are valid in them.
     let result = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &mut header, flags) });
     let rpc = control.is_there().then_some(control.rpc);
-    Received {
-        result,
-        flags: header.msg_flags,
-        rpc,
-    }
+    Received { result, flags: header.msg_flags, rpc }
 }
 
 /// `recvmsg` with `struct homa_recvmsg_args`, for sockets with a pool; also returns the sender.
@@ -280,18 +228,10 @@ pub fn receive_args(
     flags: c_int,
 ) -> (io::Result<usize>, homa_peer) {
     let mut from = NO_PEER;
-    let mut iov = iovec {
-        iov_base: ptr::null_mut(),
-        iov_len: 0,
-    };
+    let mut iov = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
     let (name, control) = (ptr::from_mut(&mut from).cast(), ptr::from_mut(args).cast());
-    let mut header = msghdr_of(
-        name,
-        size_of::<homa_peer>(),
-        &mut iov,
-        control,
-        size_of::<homa_recvmsg_args>(),
-    );
+    let mut header =
+        msghdr_of(name, size_of::<homa_peer>(), &mut iov, control, size_of::<homa_recvmsg_args>());
     header.msg_iovlen = 0;
     // SAFETY: `header` points to `from` and `args`, which live and may be written in the sizes given.
     // The message itself goes to the pool.
@@ -331,10 +271,7 @@ impl Region {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self {
-            start: start.cast(),
-            len,
-        })
+        Ok(Self { start: start.cast(), len })
     }
 
     /// Address of the first byte.

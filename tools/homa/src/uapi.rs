@@ -227,9 +227,7 @@ impl From<std::net::SocketAddr> for homa_peer {
                 peer.in4 = sockaddr_in {
                     sin_family: libc::AF_INET as u16,
                     sin_port: v4.port().to_be(),
-                    sin_addr: in_addr {
-                        s_addr: u32::from_ne_bytes(v4.ip().octets()),
-                    },
+                    sin_addr: in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
                     sin_zero: [0; 8],
                 }
             }
@@ -238,9 +236,7 @@ impl From<std::net::SocketAddr> for homa_peer {
                     sin6_family: libc::AF_INET6 as u16,
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: v6.flowinfo(),
-                    sin6_addr: in6_addr {
-                        s6_addr: v6.ip().octets(),
-                    },
+                    sin6_addr: in6_addr { s6_addr: v6.ip().octets() },
                     sin6_scope_id: v6.scope_id(),
                 }
             }

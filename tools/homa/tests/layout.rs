@@ -75,11 +75,7 @@ fn matches_the_c_header() {
         "#include <linux/homa.h>\n#include <stddef.h>\n#include <stdio.h>\nint main(void)\n{\n",
     );
     for (expression, _) in &facts {
-        writeln!(
-            source,
-            "\tprintf(\"%llu\\n\", (unsigned long long)({expression}));"
-        )
-        .unwrap();
+        writeln!(source, "\tprintf(\"%llu\\n\", (unsigned long long)({expression}));").unwrap();
     }
     source.push_str("\treturn 0;\n}\n");
 
@@ -89,16 +85,7 @@ fn matches_the_c_header() {
     std::fs::write(&c_file, source).unwrap();
     let cc = std::env::var("CC").unwrap_or_else(|_| "cc".into());
     let compiled = Command::new(&cc)
-        .args([
-            "-std=c99",
-            "-pedantic",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-I",
-            include,
-            "-o",
-        ])
+        .args(["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-I", include, "-o"])
         .args([&program, &c_file])
         .status()
         .unwrap_or_else(|error| panic!("this test needs a C compiler, {cc}: {error}"));
