@@ -877,5 +877,6 @@ int main(int argc, char **argv)
 			if (argc < 2 || !strcmp(argv[1], tests[i].name))
 				tests[i].run();
 	}
+	check_clean();
 	return tap_end();
 }

@@ -82,5 +82,6 @@ int main(int argc, char **argv)
 		is(counter(&server, "TlsDecryptError"), 0, "no record failed");
 		ok(counter(&server, "TlsRxSw"), "there were sessions");
 	}
+	check_clean();
 	return tap_end();
 }

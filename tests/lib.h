@@ -9,7 +9,8 @@
  *	HOMA_TEST_CLIENT=NAMESPACE,IPV4,IPV6
  *	HOMA_TEST_SERVER=NAMESPACE,IPV4,IPV6
  *
- * Without them both are the loopback of the namespace the program runs in.
+ * A namespace "-" is the one that the program runs in. Without the variables
+ * both sides are the loopback there.
  */
 #ifndef HOMA_TESTS_LIB_H
 #define HOMA_TESTS_LIB_H
@@ -83,6 +84,7 @@ int open_socket(const struct side *side, int family);
 /* The same, bound to a server port. */
 int open_server(const struct side *side, int family, int port);
 
+void set_nonblock(int fd);
 void set_timeout(int fd, int option, unsigned int ms);
 
 /* Starts a request; the number of bytes, or -1 and errno. */
@@ -132,6 +134,9 @@ void seal_one(int fd, const union addr *peer, uint64_t tx_seed,
  * namespace. A counter that does not exist ends the program.
  */
 unsigned long long counter(const struct side *side, const char *name);
+
+/* Two checks, after all sockets were closed: sockets and RPCs are gone. */
+void check_clean(void);
 
 uint64_t now_ms(void);
 

@@ -216,5 +216,6 @@ int main(void)
 		test_writable();
 		test_threads();
 	}
+	check_clean();
 	return tap_end();
 }

@@ -292,5 +292,6 @@ int main(void)
 		test_many();
 	}
 	io_uring_queue_exit(&ring);
+	check_clean();
 	return tap_end();
 }

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Many RPCs of mixed sizes at a time, with every byte checked on both sides,
+ * each request delivered at most once, and each RPC completed exactly once.
+ *
+ * Every socket is driven by threads that do whatever can be done: start a
+ * request, answer one, take a response; none ever blocks in a send, so that
+ * full buffers cannot become a deadlock of the test's own making.
+ */
+#include "lib.h"
+
+#include <getopt.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#define MAX_OUTSTANDING 1024
+#define MAX_RPCS (1 << 20)
+#define MAX_NODES 64
+
+static const char usage[] =
+"usage: stress [OPTION]...\n"
+"\n"
+"Sends requests from the client's sockets to a server's and checks contents.\n"
+"\n"
+"  --rpcs N         requests in all (10000)\n"
+"  --outstanding N  at a time, per client socket (32)\n"
+"  --clients N      client sockets (2)\n"
+"  --threads N      threads per socket (2)\n"
+"  --max N          longest message in bytes (1000000)\n"
+"  --min N          shortest message in bytes (1)\n"
+"  --seed N         of sizes and contents (1)\n"
+"  --family 4|6     the IP version (4)\n"
+"  --sealed         under sessions\n"
+"  --both           the server sends requests too, from the same socket\n"
+"  --seconds N      fail after that time (240)\n"
+"  --serve          only be the server, until SIGTERM\n"
+"  --remote         only be the clients of a server that runs elsewhere\n"
+"\n"
+"Where client and server are: see lib.h.\n";
+
+/* What is at the start of every message of 16 bytes or more. */
+struct header {
+	uint32_t index;		/* of the RPC, where --both: | its direction */
+	uint32_t response_len;
+	uint64_t seed;
+};
+
+struct slot {
+	bool used;
+	uint32_t response_len;
+	uint64_t seed;
+};
+
+/* A reply that did not fit in the socket's memory. */
+struct pending {
+	struct pending *next;
+	struct rpc rpc;
+	uint32_t len;
+	uint64_t seed;
+};
+
+/* A socket, and its requests. */
+struct node {
+	int fd;
+	union addr to[MAX_NODES];
+	int targets;
+	int quota, started, used;	/* requests */
+	uint32_t base;			/* of the indices of its requests */
+	pthread_mutex_t lock;
+	struct slot slots[MAX_OUTSTANDING];
+	struct pending *pending;
+};
+
+static int rpcs = 10000, outstanding = 32, clients = 2, threads = 2;
+static int family = AF_INET, max_len = HOMA_MAX_MESSAGE_LENGTH, min_len = 1;
+static unsigned long long seed = 1;
+static bool sealed, both, serve, remote;
+static unsigned int seconds = 240;
+
+static struct node *nodes[MAX_NODES + 1];
+static int count;
+static atomic_int completed, failed, wrong, twice;
+static atomic_bool done;
+static _Atomic uint64_t bytes;
+static _Atomic unsigned char seen[MAX_RPCS / 8];
+static int total;
+
+/* Most messages are small, most bytes are in large ones. */
+static uint32_t pick_len(uint64_t random)
+{
+	uint64_t kind = random % 100, limit;
+
+	limit = kind < 60 ? 1400 : kind < 85 ? 16000 : kind < 98 ? 100000 :
+							HOMA_MAX_MESSAGE_LENGTH;
+	if (limit > (uint64_t)max_len)
+		limit = max_len;
+	if (limit < (uint64_t)min_len)
+		limit = min_len;
+	return min_len + mix(random) % (limit - min_len + 1);
+}
+
+/* Messages too short for a header. */
+static struct header short_header(uint32_t len)
+{
+	return (struct header){ .index = UINT_MAX, .seed = len * 77,
+				.response_len = 1 + len * 211 % max_len };
+}
+
+static void make_message(char *buf, uint32_t len, const struct header *header,
+			 uint64_t contents)
+{
+	fill(buf, len, contents);
+	if (len >= sizeof(*header))
+		memcpy(buf, header, sizeof(*header));
+}
+
+static bool message_good(char *buf, uint32_t len,
+			 const struct header *header, uint64_t contents)
+{
+	uint32_t skip = len >= sizeof(*header) ? sizeof(*header) : 0;
+
+	if (skip && memcmp(buf, header, skip))
+		return false;
+	/* fill() knows only whole messages: put back what it made there. */
+	fill(buf, skip, contents);
+	return check(buf, len, contents) < 0;
+}
+
+static void complain(atomic_int *counter, const char *fmt, ...)
+{
+	char text[160];
+	va_list args;
+
+	if (atomic_fetch_add(counter, 1) >= 5)
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	diag("%s", text);
+}
+
+/* Starts a request if there is one to start; false if nothing was done. */
+static bool start_one(struct node *n, char *buf)
+{
+	struct header header;
+	uint32_t len, slot, index;
+	bool good = false;
+	ssize_t ret;
+
+	pthread_mutex_lock(&n->lock);
+	if (n->started < n->quota && n->used < outstanding) {
+		for (slot = 0; n->slots[slot].used; slot++)
+			;
+		index = n->base + n->started;
+		len = pick_len(mix(seed * 2 + (uint64_t)index * 1000003));
+		header.index = index;
+		header.seed = mix(seed + index);
+		header.response_len = pick_len(mix(~header.seed));
+		if (len < sizeof(header))
+			header = short_header(len);
+		make_message(buf, len, &header, header.seed);
+		n->slots[slot] = (struct slot){ true, header.response_len,
+						header.seed };
+		errno = 0;
+		ret = request(n->fd, &n->to[index % n->targets], buf, len, slot);
+		if (ret == (ssize_t)len) {
+			n->started++;
+			n->used++;
+			bytes += len;
+			good = true;
+		} else {
+			n->slots[slot].used = false;
+			if (ret >= 0 || errno != EAGAIN) {
+				complain(&failed, "request of %u bytes: %zd %s",
+					 len, ret, strerror(errno));
+				done = true;
+			}
+		}
+	}
+	pthread_mutex_unlock(&n->lock);
+	return good;
+}
+
+static bool send_reply(struct node *n, char *buf, const struct rpc *rpc,
+		       uint32_t len, uint64_t contents)
+{
+	struct header header = { .seed = contents, .response_len = len };
+	ssize_t ret;
+
+	make_message(buf, len, &header, ~contents);
+	ret = reply(n->fd, rpc, buf, len);
+	if (ret == (ssize_t)len) {
+		bytes += len;
+		return true;
+	}
+	if (ret < 0 && errno == EAGAIN)
+		return false;
+	complain(&failed, "reply of %u bytes: %zd %s", len, ret,
+		 strerror(errno));
+	return true;
+}
+
+static bool retry_reply(struct node *n, char *buf)
+{
+	struct pending *p;
+	bool sent;
+
+	pthread_mutex_lock(&n->lock);
+	p = n->pending;
+	if (p)
+		n->pending = p->next;
+	pthread_mutex_unlock(&n->lock);
+	if (!p)
+		return false;
+	sent = send_reply(n, buf, &p->rpc, p->len, p->seed);
+	if (sent) {
+		free(p);
+		return true;
+	}
+	pthread_mutex_lock(&n->lock);
+	p->next = n->pending;
+	n->pending = p;
+	pthread_mutex_unlock(&n->lock);
+	return false;
+}
+
+static void take_request(struct node *n, char *buf, ssize_t len,
+			 const struct rpc *rpc)
+{
+	struct header header;
+	struct pending *p;
+	unsigned char bit;
+
+	if (len < (ssize_t)sizeof(header))
+		header = short_header(len);
+	else
+		memcpy(&header, buf, sizeof(header));
+	if (!message_good(buf, len, &header, header.seed) ||
+	    !header.response_len ||
+	    header.response_len > HOMA_MAX_MESSAGE_LENGTH) {
+		complain(&wrong, "request of %zd bytes is wrong", len);
+		return;
+	}
+	if (sealed != !!(rpc->flags & HOMA_CMSG_SEALED))
+		complain(&wrong, "request with flags %x", rpc->flags);
+	if (header.index < MAX_RPCS && len >= (ssize_t)sizeof(header)) {
+		bit = 1 << header.index % 8;
+		if (atomic_fetch_or(&seen[header.index / 8], bit) & bit)
+			complain(&twice, "request %u came twice", header.index);
+	}
+	if (send_reply(n, buf, rpc, header.response_len, header.seed))
+		return;
+	p = malloc(sizeof(*p));
+	*p = (struct pending){ NULL, *rpc, header.response_len, header.seed };
+	pthread_mutex_lock(&n->lock);
+	p->next = n->pending;
+	n->pending = p;
+	pthread_mutex_unlock(&n->lock);
+}
+
+static void take_response(struct node *n, char *buf, ssize_t len,
+			  const struct rpc *rpc)
+{
+	struct header header;
+	struct slot slot;
+
+	pthread_mutex_lock(&n->lock);
+	slot = n->slots[rpc->cookie % MAX_OUTSTANDING];
+	n->slots[rpc->cookie % MAX_OUTSTANDING].used = false;
+	if (slot.used)
+		n->used--;
+	pthread_mutex_unlock(&n->lock);
+
+	header = (struct header){ .seed = slot.seed,
+				  .response_len = slot.response_len };
+	if (!slot.used)
+		complain(&twice, "cookie %llu came twice",
+			 (unsigned long long)rpc->cookie);
+	else if (len < 0)
+		complain(&failed, "RPC %llu: %s", (unsigned long long)rpc->id,
+			 strerror(rpc->error));
+	else if (len != slot.response_len ||
+		 !message_good(buf, len, &header, ~slot.seed))
+		complain(&wrong, "response of %zd bytes (not %u) is wrong",
+			 len, slot.response_len);
+	if (slot.used && atomic_fetch_add(&completed, 1) + 1 == total)
+		done = true;
+}
+
+static bool receive_one(struct node *n, char *buf)
+{
+	struct rpc rpc;
+	ssize_t len;
+
+	len = receive(n->fd, buf, HOMA_MAX_MESSAGE_LENGTH, MSG_DONTWAIT, &rpc);
+	if (len < 0 && !rpc.present) {
+		if (errno != EAGAIN && errno != EINTR)
+			complain(&failed, "recvmsg: %s", strerror(errno));
+		return false;
+	}
+	if (rpc.id & 1)
+		take_request(n, buf, len, &rpc);
+	else
+		take_response(n, buf, len, &rpc);
+	return true;
+}
+
+static void *run(void *arg)
+{
+	struct node *n = arg;
+	char *buf = malloc(HOMA_MAX_MESSAGE_LENGTH);
+	struct pollfd pfd = { .fd = n->fd };
+
+	while (!done) {
+		if (start_one(n, buf) | retry_reply(n, buf) |
+		    receive_one(n, buf))
+			continue;
+		pfd.events = POLLIN;
+		pthread_mutex_lock(&n->lock);
+		if (n->pending ||
+		    (n->started < n->quota && n->used < outstanding))
+			pfd.events |= POLLOUT;
+		pthread_mutex_unlock(&n->lock);
+		poll(&pfd, 1, 50);
+	}
+	free(buf);
+	return NULL;
+}
+
+static struct node *new_node(const struct side *side, int port)
+{
+	struct node *n = calloc(1, sizeof(*n));
+
+	pthread_mutex_init(&n->lock, NULL);
+	n->fd = open_server(side, family, port);
+	set_nonblock(n->fd);
+	nodes[count++] = n;
+	return n;
+}
+
+static void on_term(int sig __maybe_unused)
+{
+	done = true;
+}
+
+/* The numbers and the long options are in the same order. */
+static void parse(int argc, char **argv)
+{
+	int *const numbers[] = { &rpcs, &outstanding, &clients, &threads,
+				 &max_len, &min_len };
+	bool *const flags[] = { &sealed, &both, &serve, &remote };
+	static const struct option options[] = {
+		{ "rpcs", 1, NULL, 0 }, { "outstanding", 1, NULL, 1 },
+		{ "clients", 1, NULL, 2 }, { "threads", 1, NULL, 3 },
+		{ "max", 1, NULL, 4 }, { "min", 1, NULL, 5 },
+		{ "sealed", 0, NULL, 10 }, { "both", 0, NULL, 11 },
+		{ "serve", 0, NULL, 12 }, { "remote", 0, NULL, 13 },
+		{ "seed", 1, NULL, 20 }, { "family", 1, NULL, 21 },
+		{ "seconds", 1, NULL, 22 }, { "help", 0, NULL, 'h' }, {}
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+		if (c < 6)
+			*numbers[c] = atoi(optarg);
+		else if (c >= 10 && c < 14)
+			*flags[c - 10] = true;
+		else if (c == 20)
+			seed = strtoull(optarg, NULL, 0);
+		else if (c == 21)
+			family = atoi(optarg) == 6 ? AF_INET6 : AF_INET;
+		else if (c == 22)
+			seconds = atoi(optarg);
+		else
+			fputs(usage, c == 'h' ? stdout : stderr);
+		if (c == 'h' || c == '?')
+			exit(c == '?' ? 2 : 0);
+	}
+	if (optind < argc || clients < 1 || clients >= MAX_NODES ||
+	    outstanding < 1 || outstanding > MAX_OUTSTANDING || rpcs < 1 ||
+	    rpcs * 2 > MAX_RPCS || threads < 1 || threads > 16 || min_len < 1 ||
+	    max_len < min_len || max_len > HOMA_MAX_MESSAGE_LENGTH) {
+		fputs("stress: a number is out of range\n", stderr);
+		exit(2);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t tids[(MAX_NODES + 1) * 16];
+	struct node *s = NULL, *c;
+	union addr caddr, saddr;
+	uint64_t start, ms;
+	int i, j;
+
+	parse(argc, argv);
+	setup(seconds);
+	signal(SIGTERM, on_term);
+	saddr = addr_of(&server, family, 99);
+
+	/* Known ports, so that both sides know them before there is traffic. */
+	if (!remote)
+		s = new_node(&server, 99);
+	for (i = 0; i < clients; i++) {
+		caddr = addr_of(&client, family, 200 + i);
+		if (!serve) {
+			c = new_node(&client, 200 + i);
+			c->to[c->targets++] = saddr;
+			c->quota = rpcs / clients;
+			c->base = i * c->quota;
+			total += c->quota;
+			if (sealed)
+				seal_one(c->fd, &saddr, seed * 1000 + 2 * i,
+					 seed * 1000 + 2 * i + 1);
+		}
+		if (s) {
+			s->to[s->targets++] = caddr;
+			if (sealed)
+				seal_one(s->fd, &caddr, seed * 1000 + 2 * i + 1,
+					 seed * 1000 + 2 * i);
+		}
+	}
+	if (s && both) {
+		s->quota = rpcs;
+		s->base = rpcs;
+		total += rpcs;
+	}
+
+	start = now_ms();
+	for (i = 0; i < count; i++)
+		for (j = 0; j < threads; j++)
+			must(-pthread_create(&tids[i * threads + j], NULL, run,
+					     nodes[i]));
+	for (i = 0; i < count * threads; i++)
+		pthread_join(tids[i], NULL);
+	ms = now_ms() - start;
+	for (i = 0; i < count; i++)
+		close(nodes[i]->fd);
+
+	is(wrong, 0, "contents are right");
+	is(twice, 0, "nothing came twice");
+	is(failed, 0, "nothing failed");
+	if (!serve)
+		is(completed, total, "%d %sRPCs complete", total,
+		   sealed ? "sealed " : "");
+	diag("%llu ms, %llu bytes", (unsigned long long)ms,
+	     (unsigned long long)bytes);
+	diag("%llu packets sent again, %llu drops of duplicates",
+	     counter(&client, "retransmits") +
+	     (remote || serve ? 0 : counter(&server, "retransmits")),
+	     counter(serve ? &server : &client, "drop_duplicate"));
+	if (sealed) {
+		is(counter(&client, "TlsDecryptError"), 0, "all records open");
+		is(counter(&server, "TlsDecryptError"), 0, "all records open");
+	}
+	check_clean();
+	return tap_end();
+}
