@@ -331,3 +331,133 @@ impl Iterator for Packets {
         Some(Range { start, end })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn range(start: u32, end: u32) -> Range {
+        Range { start, end }
+    }
+
+    /// 10,008 bytes of plaintext in records of 4096: 4118, 4118 and 1838 bytes of stream.
+    fn sealed() -> Layout {
+        Layout::sealed(10_008, 4096, 22).unwrap()
+    }
+
+    #[test]
+    fn records_of_a_message() {
+        let layout = sealed();
+        assert_eq!((layout.records(), layout.stream_length()), (3, 10_074));
+        let records: Vec<_> = layout.records_in(layout.stream()).collect();
+        assert_eq!(
+            records,
+            [
+                Record { index: 0, stream: range(0, 4118), plaintext: range(0, 4096) },
+                Record { index: 1, stream: range(4118, 8236), plaintext: range(4096, 8192) },
+                Record { index: 2, stream: range(8236, 10_074), plaintext: range(8192, 10_008) },
+            ]
+        );
+        assert_eq!(layout.record(3), None);
+        assert_eq!(layout.record_at(4117), Some(records[0]));
+        assert_eq!(layout.record_at(4118), Some(records[1]));
+        assert_eq!(layout.record_at(10_073), Some(records[2]));
+        assert_eq!(layout.record_at(10_074), None);
+        assert!(layout.records_in(range(4117, 4119)).eq([records[0], records[1]]));
+        assert!(layout.records_in(range(4118, 4119)).eq([records[1]]));
+        assert_eq!(layout.records_in(range(10_074, u32::MAX)).count(), 0);
+        assert_eq!(layout.records_in(range(5, 5)).count(), 0);
+    }
+
+    #[test]
+    fn no_last_record_of_nothing() {
+        let layout = Layout::sealed(8192, 4096, 22).unwrap();
+        assert_eq!((layout.records(), layout.stream_length()), (2, 8236));
+    }
+
+    #[test]
+    fn impossible_layouts() {
+        for (length, record, overhead) in
+            [(0, 64, 22), (9, 0, 22), (9, 16_385, 22), (65_537, 1, 22), (9, 64, 0)]
+        {
+            assert_eq!(Layout::sealed(length, record, overhead), None);
+        }
+        assert_eq!(Layout::sealed(u32::MAX, 16_384, 22), None);
+        assert_eq!(Layout::sealed(65_536, 1, u32::MAX), None);
+        assert!(Layout::sealed(65_536, 1, 22).is_some());
+        assert_eq!(Layout::plain(0), None);
+        assert_eq!((Cut::new(0, 100), Cut::new(65_536, 65_536)), (None, None));
+    }
+
+    #[test]
+    fn segments_hold_whole_records() {
+        let cut = Cut::new(1440, 9000).unwrap();
+        let segments: Vec<_> = sealed().segments(&cut, sealed().stream()).collect();
+        assert_eq!(
+            segments,
+            [
+                Segment {
+                    stream: range(0, 8236),
+                    plaintext: range(0, 8192),
+                    first_record: 0,
+                    records: 2
+                },
+                Segment {
+                    stream: range(8236, 10_074),
+                    plaintext: range(8192, 10_008),
+                    first_record: 2,
+                    records: 1
+                },
+            ]
+        );
+        let packets: Vec<_> = segments[0].packets(&cut).collect();
+        assert_eq!(packets.len(), 6);
+        assert_eq!((packets[0], packets[5]), (range(0, 1440), range(7200, 8236)));
+    }
+
+    #[test]
+    fn a_short_last_record_still_fits() {
+        let cut = Cut::new(1440, 8236 + 1838).unwrap();
+        assert_eq!(sealed().segment(&cut, 0, u32::MAX).unwrap().records, 3);
+        let cut = Cut::new(1440, 8236 + 1837).unwrap();
+        assert_eq!(sealed().segment(&cut, 0, u32::MAX).unwrap().records, 2);
+    }
+
+    #[test]
+    fn a_record_longer_than_a_segment_cannot_be_sent() {
+        let cut = Cut::new(1440, 4117).unwrap();
+        assert_eq!(sealed().segment(&cut, 0, u32::MAX), None);
+        // But the last one fits.
+        assert!(sealed().segment(&cut, 8236, u32::MAX).is_some());
+    }
+
+    #[test]
+    fn a_limit_is_rounded_up_to_a_record() {
+        let cut = Cut::new(1440, 65_535).unwrap();
+        let end = |from, limit| sealed().segment(&cut, from, limit).map(|s| s.stream.end);
+        assert_eq!(end(0, 1), Some(4118));
+        assert_eq!(end(0, 4118), Some(4118));
+        assert_eq!(end(0, 4119), Some(8236));
+        assert_eq!(end(4118, 4118), None);
+        assert_eq!(end(4118, 8237), Some(10_074));
+        assert_eq!(end(0, 0), None);
+        assert_eq!(end(10_074, u32::MAX), None);
+    }
+
+    #[test]
+    fn plain_segments_are_whole_packets() {
+        let layout = Layout::plain(10_000).unwrap();
+        let cut = Cut::new(1440, 4000).unwrap();
+        let segments: Vec<_> = layout
+            .segments(&cut, layout.stream())
+            .map(|s| (s.stream.start, s.stream.end))
+            .collect();
+        assert_eq!(segments, [(0, 2880), (2880, 5760), (5760, 8640), (8640, 10_000)]);
+        // As much as a limit asks for, in whole packets.
+        assert_eq!(layout.segment(&cut, 0, 1).unwrap().stream, range(0, 1440));
+        assert_eq!(layout.segment(&cut, 100, 1541).unwrap().stream, range(100, 2980));
+        assert_eq!(layout.records_in(layout.stream()).count(), 0);
+        assert_eq!(layout.record(0), None);
+    }
+}

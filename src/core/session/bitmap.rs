@@ -36,7 +36,7 @@ impl Bitmap {
 
     /// Bytes of memory it has.
     pub(super) fn memory(&self) -> usize {
-        self.words.capacity().saturating_mul(8)
+        self.words.len().saturating_mul(8)
     }
 
     fn capacity(&self) -> u64 {
@@ -146,5 +146,106 @@ impl Bitmap {
             }
         }
         n.min(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn grows_only_as_needed() {
+        let mut bitmap = Bitmap::new();
+        assert_eq!(bitmap.memory(), 0);
+        bitmap.reserve(0).unwrap();
+        assert_eq!(bitmap.memory(), 8);
+        bitmap.reserve(63).unwrap();
+        assert_eq!(bitmap.memory(), 8);
+        bitmap.reserve(64).unwrap();
+        assert_eq!(bitmap.memory(), 16);
+        bitmap.reserve(WINDOW - 1).unwrap();
+        assert_eq!(bitmap.memory(), 8192);
+        assert!(bitmap.reserve(WINDOW).is_err());
+        bitmap.advance(1);
+        bitmap.reserve(WINDOW).unwrap();
+        assert!(bitmap.reserve(0).is_err());
+        assert_eq!(bitmap.memory(), 8192);
+    }
+
+    #[test]
+    fn nothing_is_set_without_room() {
+        let mut bitmap = Bitmap::new();
+        assert!(!bitmap.set(0));
+        bitmap.reserve(0).unwrap();
+        assert!(!bitmap.set(64));
+        assert!(bitmap.set(1));
+        assert!(bitmap.get(1) && !bitmap.get(0) && !bitmap.get(65));
+    }
+
+    /// A full window that straddles words, so that its ends share one.
+    #[test]
+    fn the_full_window_shares_no_bits() {
+        for floor in [1, 63, 64, 100_001] {
+            let mut bitmap = Bitmap::new();
+            bitmap.advance(floor);
+            let end = floor + WINDOW;
+            bitmap.reserve(end - 1).unwrap();
+            for n in (floor..end).filter(|n| n % 3 == 0) {
+                assert!(bitmap.set(n));
+            }
+            for n in floor..end {
+                assert_eq!(bitmap.get(n), n % 3 == 0, "{n}");
+            }
+            let clear = (floor..end).find(|n| n % 3 != 0).unwrap();
+            assert_eq!(bitmap.first_clear(end), clear);
+            for n in floor..end {
+                bitmap.set(n);
+            }
+            assert_eq!(bitmap.first_clear(end), end);
+            bitmap.advance(floor + 70);
+            assert_eq!(bitmap.first_clear(end), end);
+            // Where the old numbers were, new ones stand now, and they are clear.
+            for n in end..end + 70 {
+                bitmap.reserve(n).unwrap();
+                assert!(!bitmap.get(n), "{n}");
+            }
+            assert_eq!(bitmap.first_clear(end + 70), end);
+        }
+    }
+
+    #[test]
+    fn like_a_set() {
+        let mut state = 1u64;
+        let mut random = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state >> 33
+        };
+        for _ in 0..50 {
+            let (mut bitmap, mut set) = (Bitmap::new(), BTreeSet::new());
+            let reach = 1 << (random() % 17);
+            for _ in 0..500 {
+                let n = bitmap.floor() + random() % reach;
+                match random() % 4 {
+                    0 => {
+                        let floor = bitmap.floor() + random() % reach / (1 + random() % 64);
+                        bitmap.advance(floor);
+                        set = set.split_off(&floor);
+                    }
+                    1 => assert_eq!(bitmap.get(n), set.contains(&n)),
+                    _ => {
+                        bitmap.reserve(n).unwrap();
+                        assert!(bitmap.set(n));
+                        set.insert(n);
+                    }
+                }
+                let end = bitmap.floor() + reach;
+                let clear = (bitmap.floor()..end).find(|n| !set.contains(n)).unwrap_or(end);
+                assert_eq!(bitmap.first_clear(end), clear);
+            }
+            for n in bitmap.floor()..bitmap.floor() + WINDOW {
+                assert_eq!(bitmap.get(n), set.contains(&n));
+            }
+        }
     }
 }

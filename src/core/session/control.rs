@@ -82,3 +82,41 @@ impl ControlWindow {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_ends() {
+        let mut sender = ControlSender::new();
+        assert_eq!((sender.next(), sender.next()), (Some(0), Some(1)));
+        sender.next = (1 << 63) - 1;
+        assert_eq!(sender.next(), Some((1 << 63) - 1));
+        assert_eq!((sender.next(), sender.next()), (None, None));
+    }
+
+    #[test]
+    fn each_number_once_in_any_order() {
+        let mut window = ControlWindow::new();
+        for counter in [3, 0, 2, 1, 127, 64] {
+            assert!(window.check(counter) && window.mark(counter), "{counter}");
+            assert!(!window.check(counter) && !window.mark(counter), "{counter}");
+        }
+        assert!(window.mark(131));
+        // 131 is the newest of 128 that are remembered: 4 is the oldest.
+        assert!(!window.check(3) && window.check(4));
+        assert!(window.mark(4));
+    }
+
+    #[test]
+    fn far_jumps_forget_all() {
+        let mut window = ControlWindow::new();
+        assert!(window.mark(5));
+        assert!(window.mark((1 << 63) - 1));
+        assert!(!window.check(1 << 63) && !window.check(u64::MAX));
+        assert!(!window.check(5) && !window.check((1 << 63) - 1 - 128));
+        assert!(window.mark((1 << 63) - 128));
+        assert!(!window.mark((1 << 63) - 128));
+    }
+}

@@ -90,3 +90,26 @@ impl Epochs {
         self.has_previous = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_rekey_at_a_time() {
+        let mut epochs = Epochs::new();
+        for round in 0..6u8 {
+            let now = Epoch::new(round);
+            assert_eq!(epochs.current(), now);
+            assert_eq!(epochs.select(now), Some(Slot::Current));
+            assert_eq!(epochs.select(now.next()), None);
+            assert!(epochs.advance());
+            assert!(!epochs.advance());
+            assert_eq!(epochs.select(now), Some(Slot::Previous));
+            assert_eq!(epochs.select(now.next()), Some(Slot::Current));
+            assert_eq!(epochs.select(now.next().next()), None);
+            epochs.drop_previous();
+            assert_eq!(epochs.select(now), None);
+        }
+    }
+}

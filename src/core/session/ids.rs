@@ -99,3 +99,73 @@ impl Ids {
         self.finished.memory()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_dense_and_the_floor_follows() {
+        let mut ids = Ids::new();
+        assert_eq!(ids.floor(), 0);
+        let [a, b, c] = [(); 3].map(|()| ids.next().unwrap());
+        assert_eq!([a, b, c].map(MessageId::get), [0, 2, 4]);
+        assert_eq!([a, b, c].map(|id| ids.floor_distance(id)), [0, 1, 2]);
+        assert!(ids.finish(b));
+        assert_eq!((ids.floor(), ids.in_window()), (0, 3));
+        assert!(ids.finish(a.other()));
+        assert_eq!((ids.floor(), ids.in_window()), (4, 1));
+        assert_eq!([a, c].map(|id| ids.floor_distance(id)), [0, 0]);
+        assert!(ids.finish(c));
+        assert_eq!((ids.floor(), ids.in_window()), (6, 0));
+        assert_eq!(ids.next().map(MessageId::get), Ok(6));
+    }
+
+    #[test]
+    fn finishes_once_and_only_what_began() {
+        let mut ids = Ids::new();
+        let (a, b) = (ids.next().unwrap(), ids.next().unwrap());
+        assert!(ids.finish(b));
+        assert!(!ids.finish(b));
+        assert!(ids.finish(a));
+        assert!(!ids.finish(a));
+        assert!(!ids.finish(MessageId::new(4).unwrap()));
+        assert_eq!(ids.floor(), 4);
+    }
+
+    #[test]
+    fn one_old_rpc_stops_the_window_and_no_other() {
+        let mut ids = Ids::new();
+        let old = ids.next().unwrap();
+        for _ in 1..WINDOW {
+            let id = ids.next().unwrap();
+            assert!(u64::from(ids.floor_distance(id)) < WINDOW);
+            ids.finish(id);
+        }
+        assert_eq!(ids.next(), Err(IdsError::Full));
+        assert_eq!(ids.next(), Err(IdsError::Full));
+        assert!(ids.memory() <= 8192);
+        assert!(ids.finish(old));
+        assert_eq!(ids.floor(), 2 * WINDOW);
+        assert_eq!(ids.next().map(MessageId::get), Ok(2 * WINDOW));
+    }
+
+    #[test]
+    fn one_at_a_time_needs_a_word_or_two() {
+        let mut ids = Ids::new();
+        for _ in 0..100_000 {
+            let id = ids.next().unwrap();
+            assert!(ids.finish(id));
+        }
+        assert_eq!(ids.memory(), 8);
+    }
+
+    #[test]
+    fn ends_after_all_ids() {
+        let mut ids = Ids::new();
+        ids.next = MessageId::END / 2 - 1;
+        ids.finished.advance(ids.next);
+        assert_eq!(ids.next().map(MessageId::get), Ok(MessageId::END - 2));
+        assert_eq!(ids.next(), Err(IdsError::Exhausted));
+    }
+}

@@ -79,3 +79,35 @@ impl Preamble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes() {
+        let preamble = Preamble { length: 0x0102, floor_distance: 0x0304, padded: true };
+        assert_eq!(preamble.emit(), [0, 0, 1, 2, 3, 4, 1, 0]);
+        assert_eq!(Preamble::parse(&[0, 0, 1, 2, 3, 4, 1, 0, 99]), Ok(preamble));
+    }
+
+    #[test]
+    fn refuses() {
+        assert_eq!(Preamble::parse(&[0, 0, 0, 1, 0, 0, 0]), Err(PreambleError::Short));
+        assert_eq!(Preamble::parse(&[0, 0, 0, 1, 0, 0, 0, 1]), Err(PreambleError::Reserved));
+        assert_eq!(Preamble::parse(&[0, 0, 0, 1, 0, 0, 2, 0]), Err(PreambleError::Reserved));
+        assert_eq!(Preamble::parse(&[0; 8]), Err(PreambleError::Length));
+        assert_eq!(Preamble::parse(&[0, 0x0f, 0x42, 0x41, 0, 0, 0, 0]), Err(PreambleError::Length));
+        assert!(Preamble::parse(&[0, 0x0f, 0x42, 0x40, 0, 0, 0, 0]).is_ok());
+    }
+
+    #[test]
+    fn clear_and_authenticated_length_agree() {
+        let preamble = Preamble { length: 100, floor_distance: 0, padded: false };
+        assert!(preamble.agrees_with(108));
+        assert!(!preamble.agrees_with(107) && !preamble.agrees_with(109));
+        let padded = Preamble { padded: true, ..preamble };
+        assert!(padded.agrees_with(109) && padded.agrees_with(1024));
+        assert!(!padded.agrees_with(108) && !padded.agrees_with(107));
+    }
+}

@@ -116,3 +116,69 @@ impl ReplayWindow {
         self.seen.memory()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> MessageId {
+        MessageId::new(n).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_fresh_once() {
+        let mut window = ReplayWindow::new();
+        assert_eq!(window.check(id(4)), Verdict::Fresh);
+        assert_eq!(window.check(id(4)), Verdict::Fresh);
+        assert_eq!(window.mark(id(4)), Ok(()));
+        assert_eq!(window.check(id(4)), Verdict::Seen);
+        assert_eq!(window.mark(id(4)), Err(MarkError::Seen));
+        assert_eq!(window.check(id(2)), Verdict::Fresh);
+    }
+
+    #[test]
+    fn below_the_floor_is_dead_seen_or_not() {
+        let mut window = ReplayWindow::new();
+        window.mark(id(4)).unwrap();
+        assert_eq!(window.advance_floor(id(10), 1), Some(0..8));
+        for n in [0, 2, 4, 6] {
+            assert_eq!(window.check(id(n)), Verdict::Dead);
+            assert_eq!(window.mark(id(n)), Err(MarkError::Dead));
+        }
+        assert_eq!(window.check(id(8)), Verdict::Fresh);
+        assert_eq!(window.floor(), 8);
+    }
+
+    #[test]
+    fn the_floor_never_sinks() {
+        let mut window = ReplayWindow::new();
+        assert_eq!(window.advance_floor(id(10), 0), Some(0..10));
+        assert_eq!(window.advance_floor(id(10), 0), None);
+        assert_eq!(window.advance_floor(id(10), 3), None);
+        // A distance that would reach below 0 is no client's.
+        assert_eq!(window.advance_floor(id(2), 100), None);
+        assert_eq!(window.floor(), 10);
+    }
+
+    #[test]
+    fn a_message_far_ahead_brings_its_floor_along() {
+        let mut window = ReplayWindow::new();
+        let far = id(1_000_000);
+        assert_eq!(window.check(far), Verdict::Ahead);
+        assert_eq!(window.mark(far), Err(MarkError::Ahead));
+        assert_eq!(window.advance_floor(far, u16::MAX), Some(0..1_000_000 - 131_070));
+        assert_eq!(window.check(far), Verdict::Fresh);
+        assert_eq!(window.mark(far), Ok(()));
+        assert_eq!(window.memory(), 8192);
+    }
+
+    #[test]
+    fn small_for_small_use() {
+        let mut window = ReplayWindow::new();
+        for n in 0..10_000 {
+            window.advance_floor(id(2 * n), 0);
+            window.mark(id(2 * n)).unwrap();
+        }
+        assert_eq!(window.memory(), 8);
+    }
+}

@@ -151,3 +151,65 @@ pub fn aad_tls12(number: SequenceNumber, plaintext: u16) -> [u8; 13] {
     let [high, low] = plaintext.to_be_bytes();
     [a, b, c, d, e, f, g, h, APPLICATION_DATA, 3, 3, high, low]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IV: [u8; 12] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+
+    #[test]
+    fn ids() {
+        assert_eq!(MessageId::new(MessageId::END), None);
+        let request = MessageId::new(6).unwrap();
+        assert!(!request.is_response());
+        let response = request.other();
+        assert!(response.is_response());
+        assert_eq!((response.get(), response.number()), (7, 3));
+        assert_eq!(response.request(), request);
+    }
+
+    #[test]
+    fn numbers_are_made_of_id_and_index() {
+        let last = MessageId::new(MessageId::END - 1).unwrap();
+        let number = SequenceNumber::record(last, u16::MAX);
+        assert_eq!(number.get(), u64::MAX >> 1);
+        assert_eq!(SequenceNumber::control(0).map(SequenceNumber::get), Some(1 << 63));
+        assert_eq!(SequenceNumber::control(1 << 63), None);
+        let record = SequenceNumber::record(MessageId::new(0x1234).unwrap(), 0x5678);
+        assert_eq!(record.get(), 0x1234_5678);
+    }
+
+    #[test]
+    fn nonces() {
+        let number = SequenceNumber::record(MessageId::new(0x0203_0405).unwrap(), 0x0607);
+        assert_eq!(
+            number.nonce(TlsVersion::Tls13, &IV),
+            [1, 2, 3, 4, 5, 6, 7 ^ 2, 8 ^ 3, 9 ^ 4, 10 ^ 5, 11 ^ 6, 12 ^ 7]
+        );
+        assert_eq!(number.nonce(TlsVersion::Tls12, &IV), [1, 2, 3, 4, 0, 0, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn headers_and_aads() {
+        // The length is that of what follows: inner type and tag; explicit nonce and tag.
+        assert_eq!(record_header(TlsVersion::Tls13, 100), [23, 3, 3, 0, 117]);
+        assert_eq!(record_header(TlsVersion::Tls12, 100), [23, 3, 3, 0, 124]);
+        assert_eq!(aad_tls13(16_384), [23, 3, 3, 0x40, 17]);
+        let number = SequenceNumber::control(1).unwrap();
+        assert_eq!(aad_tls12(number, 256), [0x80, 0, 0, 0, 0, 0, 0, 1, 23, 3, 3, 1, 0]);
+        for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
+            for plaintext in [1, 100, 16_384] {
+                let header = record_header(version, plaintext);
+                assert_eq!(record_plaintext(version, &header), Some(plaintext));
+                let rest = u32::from(u16::from_be_bytes([header[3], header[4]]));
+                assert_eq!(5 + rest, u32::from(plaintext) + version.record_overhead());
+            }
+            for plaintext in [0, 16_385] {
+                assert_eq!(record_plaintext(version, &record_header(version, plaintext)), None);
+            }
+            assert_eq!(record_plaintext(version, &[23, 3, 3, 0, 1]), None);
+            assert_eq!(record_plaintext(version, &[22, 3, 3, 1, 0]), None);
+        }
+    }
+}

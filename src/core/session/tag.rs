@@ -46,3 +46,19 @@ pub const fn split(program_id: u64) -> Option<(Option<SessionTag>, u64)> {
         None => Some((None, id)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        let tag = SessionTag::new(0xfffe).unwrap();
+        let id = MessageId::new(0x7fff_ffff_ffff).unwrap();
+        assert_eq!(tag.program_id(id), 0xfffe_7fff_ffff_ffff);
+        assert_eq!(split(0xfffe_7fff_ffff_ffff), Some((Some(tag), id.get())));
+        assert_eq!(split(0xfffe_8000_0000_0000), None);
+        assert_eq!(split(0x8000_0000_0002), Some((None, 0x8000_0000_0002)));
+        assert_eq!(SessionTag::new(0), None);
+    }
+}

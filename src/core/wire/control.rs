@@ -270,3 +270,119 @@ fn offset(value: u32) -> Result<u32, Malformed> {
 fn priority(value: u8) -> u8 {
     value.min(PRIORITIES as u8 - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Body, Packet};
+    use super::*;
+    use std::vec::Vec;
+
+    const COMMON: Common =
+        Common { source_port: 99, destination_port: 0x8001, sender_id: 0x0102_0304_0506_0709 };
+
+    /// The bytes of a control packet of type `kind` whose own fields are `fields`.
+    fn packet(kind: u8, fields: &[u8]) -> Vec<u8> {
+        let mut bytes = std::vec![0, 99, 0x80, 0x01, 0, 0, 0, 0, 0, 0, 0, kind, 0x50, 0];
+        bytes.extend([0; 6]);
+        bytes.extend([1, 2, 3, 4, 5, 6, 7, 9]);
+        bytes.extend(fields);
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Control, Malformed> {
+        let packet = Packet::parse(bytes, bytes.len())?;
+        assert_eq!(packet.common, COMMON);
+        match packet.body {
+            Body::Control(control) => Ok(control),
+            body => panic!("not a control packet: {body:?}"),
+        }
+    }
+
+    fn acks(count: u64) -> Acks {
+        let mut acks = Acks::new();
+        for n in 0..count {
+            assert!(acks.push(Ack { client_id: 2 * n, server_port: 99 }));
+        }
+        acks
+    }
+
+    #[test]
+    fn headers_are_homa_modules() {
+        let mut three = std::vec![0, 3];
+        for id in [0u8, 2, 4] {
+            three.extend([0, 0, 0, 0, 0, 0, 0, id, 0, 99]);
+        }
+        three.extend([0; 20]);
+        let mut cutoffs = Vec::new();
+        for n in 0..8 {
+            cutoffs.extend([0, 0, n, 1]);
+        }
+        cutoffs.extend([0x12, 0x34]);
+        let all = std::vec![
+            (packet(0x11, &[0, 1, 0, 0, 6]), Control::Grant { offset: 0x10000, priority: 6 }),
+            (
+                packet(0x12, &[0, 0, 1, 0, 0, 0, 2, 0, 7]),
+                Control::Resend { offset: 0x100, length: Some(0x200), priority: 7 },
+            ),
+            (
+                packet(0x12, &[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 7]),
+                Control::Resend { offset: 0, length: None, priority: 7 },
+            ),
+            (packet(0x13, &[]), Control::Unknown),
+            (packet(0x14, &[]), Control::Busy),
+            (
+                packet(0x15, &cutoffs),
+                Control::Cutoffs {
+                    cutoffs: [1, 0x101, 0x201, 0x301, 0x401, 0x501, 0x601, 0x701],
+                    version: 0x1234,
+                },
+            ),
+            (packet(0x16, &[]), Control::Freeze),
+            (packet(0x17, &[]), Control::NeedAck),
+            (packet(0x18, &three), Control::Ack(acks(3))),
+        ];
+        for (bytes, control) in all {
+            assert_eq!(control.emit(&COMMON).as_slice(), bytes);
+            assert_eq!(parse(&bytes), Ok(control));
+            // A peer may pad; it may not cut.
+            let mut padded = bytes.clone();
+            padded.push(1);
+            assert_eq!(parse(&padded), Ok(control));
+            assert_eq!(parse(&bytes[..bytes.len() - 1]), Err(Malformed::Short));
+        }
+    }
+
+    #[test]
+    fn an_ack_holds_five() {
+        let mut full = acks(5);
+        assert!(!full.push(Ack::default()));
+        assert_eq!(full.as_slice().len(), 5);
+        let mut bytes = Control::Ack(full).emit(&COMMON).as_slice().to_vec();
+        assert_eq!(parse(&bytes), Ok(Control::Ack(full)));
+        bytes[29] = 6;
+        assert_eq!(parse(&bytes), Err(Malformed::Acks));
+        bytes[28] = 0xff;
+        assert_eq!(parse(&bytes), Err(Malformed::Acks));
+    }
+
+    #[test]
+    fn no_offset_beyond_any_message() {
+        let grant = |offset| Control::Grant { offset, priority: 0 };
+        assert_eq!(parse(grant(MAX_STREAM).emit(&COMMON).as_slice()), Ok(grant(MAX_STREAM)));
+        for control in [
+            grant(MAX_STREAM + 1),
+            grant(u32::MAX),
+            Control::Resend { offset: MAX_STREAM + 1, length: None, priority: 0 },
+            Control::Resend { offset: 0, length: Some(u32::MAX - 1), priority: 0 },
+        ] {
+            assert_eq!(parse(control.emit(&COMMON).as_slice()), Err(Malformed::Place));
+        }
+    }
+
+    #[test]
+    fn priorities_beyond_the_highest_are_the_highest() {
+        let grant = Control::Grant { offset: 1, priority: 200 };
+        let read = parse(grant.emit(&COMMON).as_slice());
+        assert_eq!(read, Ok(Control::Grant { offset: 1, priority: 7 }));
+    }
+}

@@ -102,3 +102,102 @@ impl Data {
         head
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Body, Packet};
+    use super::*;
+
+    const COMMON: Common =
+        Common { source_port: 0x8001, destination_port: 99, sender_id: 0x0102_0304_0506_0708 };
+
+    fn data() -> Data {
+        Data {
+            message_length: 100_000,
+            incoming: 72_000,
+            ack: Some(Ack { client_id: 0x1112_1314_1516_1718, server_port: 99 }),
+            cutoff_version: 7,
+            retransmit: true,
+            offset: 1400,
+            payload: 1400,
+        }
+    }
+
+    #[test]
+    fn header_is_homa_modules() {
+        #[rustfmt::skip]
+        let bytes = [
+            0x80, 0x01, 0, 99,                      // ports
+            0, 0, 0x05, 0x78,                       // sequence
+            0, 0, 0, 0x10,                          // (ack), type
+            0xe0, 0, 0, 0,                          // 14 words, flags, window
+            0, 0, 0, 0,                             // (checksum), (urgent)
+            1, 2, 3, 4, 5, 6, 7, 8,                 // sender id
+            0, 1, 0x86, 0xa0, 0, 1, 0x19, 0x40,     // message length, incoming
+            0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0, 99, // ack
+            0, 7, 1, 0, 0, 0,                       // cutoff version, retransmit, pad
+            0xff, 0xff, 0xff, 0xff,                 // segment offset: see the sequence
+        ];
+        assert_eq!(data().emit(&COMMON), bytes);
+        assert_eq!(
+            Packet::parse(&bytes, 56 + 1400),
+            Ok(Packet { common: COMMON, body: Body::Data(data()), header_len: 56 })
+        );
+    }
+
+    #[test]
+    fn segment_offset_wins_over_the_sequence() {
+        let mut head = data().emit(&COMMON);
+        head[52..].copy_from_slice(&2800u32.to_be_bytes());
+        assert_eq!(Data::parse(&head, 57).map(|data| data.offset), Ok(2800));
+        head[4..8].copy_from_slice(&[0xff; 4]);
+        assert_eq!(Data::parse(&head, 57).map(|data| data.offset), Ok(2800));
+    }
+
+    #[test]
+    fn segmentation_advances_the_sequence_only() {
+        let mut head = data().emit(&COMMON);
+        head[at::SEQUENCE..at::SEQUENCE + 4].copy_from_slice(&2800u32.to_be_bytes());
+        assert_eq!(Data::parse(&head, 56 + 1400), Ok(Data { offset: 2800, ..data() }));
+    }
+
+    #[test]
+    fn payload_must_be_inside_the_message() {
+        let head = data().emit(&COMMON);
+        let most = 56 + 100_000 - 1400;
+        assert!(Data::parse(&head, most).is_ok());
+        assert_eq!(Data::parse(&head, most + 1), Err(Malformed::Place));
+        assert_eq!(Data::parse(&head, usize::MAX), Err(Malformed::Place));
+        assert_eq!(Data::parse(&head, 56), Err(Malformed::Short));
+        assert_eq!(Data::parse(&head, 0), Err(Malformed::Short));
+
+        let mut wrapping = head;
+        wrapping[52..].copy_from_slice(&(u32::MAX - 1).to_be_bytes());
+        assert_eq!(Data::parse(&wrapping, 56 + 1400), Err(Malformed::Place));
+    }
+
+    #[test]
+    fn length_must_be_a_messages() {
+        let longest = Data { message_length: MAX_MESSAGE, ..data() };
+        assert!(Data::parse(&longest.emit(&COMMON), 57).is_ok());
+        for message_length in [0, MAX_MESSAGE + 1, u32::MAX] {
+            let head = Data { message_length, ..data() }.emit(&COMMON);
+            assert_eq!(Data::parse(&head, 57), Err(Malformed::Length));
+        }
+    }
+
+    #[test]
+    fn incoming_is_at_most_the_message() {
+        let head = Data { incoming: u32::MAX, ..data() }.emit(&COMMON);
+        assert_eq!(Data::parse(&head, 57).map(|data| data.incoming), Ok(100_000));
+    }
+
+    #[test]
+    fn ports_are_never_zero() {
+        for common in
+            [Common { source_port: 0, ..COMMON }, Common { destination_port: 0, ..COMMON }]
+        {
+            assert_eq!(Packet::parse(&data().emit(&common), 57), Err(Malformed::Port));
+        }
+    }
+}

@@ -349,3 +349,44 @@ impl Packet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_and_their_bytes() {
+        let mut known = 0;
+        for byte in 0..=255 {
+            let Some(kind) = PacketType::from_wire(byte) else { continue };
+            known += 1;
+            assert_eq!(kind.to_wire(), byte);
+            assert_eq!(kind.sealed().plain(), kind.plain());
+            assert_eq!(kind.sealed().to_wire(), kind.plain().to_wire() + 0x10);
+            assert_eq!(kind.is_sealed(), kind == kind.sealed());
+            assert_eq!(kind.sealed().name().strip_prefix("SEALED_"), Some(kind.plain().name()));
+        }
+        assert_eq!(known, 18);
+    }
+
+    #[test]
+    fn unknown_types_and_stumps() {
+        let mut head = [1; MAX_HEADER];
+        for kind in [0, 0x0f, 0x19, 0x1f, 0x29, 0xff] {
+            head[at::TYPE] = kind;
+            assert_eq!(Packet::parse(&head, MAX_HEADER), Err(Malformed::Type));
+        }
+        head[at::TYPE] = 0x13;
+        assert!(Packet::parse(&head[..COMMON_LEN], COMMON_LEN).is_ok());
+        for len in 0..COMMON_LEN {
+            assert_eq!(Packet::parse(&head[..len], len), Err(Malformed::Short));
+        }
+    }
+
+    #[test]
+    fn the_receiver_knows_the_rpc_by_the_other_id() {
+        let common = Common { source_port: 1, destination_port: 2, sender_id: 40 };
+        assert_eq!(common.local_id(), 41);
+        assert_eq!(Common { sender_id: 41, ..common }.local_id(), 40);
+    }
+}

@@ -355,3 +355,211 @@ impl SealedControl {
         UntaggedControl { header }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ack, Acks, Body, Packet};
+    use super::*;
+    use std::vec::Vec;
+
+    const COMMON: Common =
+        Common { source_port: 0x8001, destination_port: 99, sender_id: 0x0304_0506_0708 };
+    const FLAGS: SealFlags = SealFlags { epoch: Epoch::new(2), version: TlsVersion::Tls13 };
+
+    fn data() -> SealedData {
+        SealedData {
+            message_length: 10_008,
+            incoming: 10_052,
+            cutoff_version: 7,
+            retransmit: false,
+            flags: FLAGS,
+            record_size: 4096,
+            first_record: 1,
+            sequence: 1400,
+            window: 1400,
+            place_from_ip_id: false,
+            payload: 1400,
+        }
+    }
+
+    fn parse(data: &SealedData) -> Result<SealedData, Malformed> {
+        let bytes = data.emit(&COMMON);
+        let packet = Packet::parse(&bytes, SEALED_DATA_LEN + data.payload as usize)?;
+        assert_eq!((packet.common, packet.header_len), (COMMON, SEALED_DATA_LEN));
+        match packet.body {
+            Body::SealedData(data) => Ok(data),
+            body => panic!("not sealed DATA: {body:?}"),
+        }
+    }
+
+    #[test]
+    fn header_is_as_documented() {
+        #[rustfmt::skip]
+        let bytes = [
+            0x80, 0x01, 0, 99,                  // ports
+            0, 0, 0x05, 0x78,                   // sequence: place in the segment
+            0, 0, 0, 0x20,                      // (ack), type
+            0xf0, 0, 0x05, 0x78,                // 15 words, flags, window: payload per packet
+            0, 0, 0, 0,                         // (checksum), (urgent)
+            0, 0, 3, 4, 5, 6, 7, 8,             // message id
+            0, 0, 0x27, 0x18, 0, 0, 0x27, 0x44, // message length, incoming
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0,       // zero
+            0, 7, 0, 0,                         // cutoff version, retransmit, zero
+            0, 1, 0, 0, 0x10, 0,                // first record, segment offset
+            0x10, 0, 0b110, 1,                  // record size, flags, format
+        ];
+        assert_eq!(data().emit(&COMMON), bytes);
+        assert_eq!(parse(&data()), Ok(data()));
+        // Record 1 begins after 4096 + 22 bytes.
+        assert_eq!(data().stream_offset(None), Ok(4118 + 1400));
+    }
+
+    #[test]
+    fn place_comes_from_the_ip_id_if_the_flag_says_so() {
+        let data = SealedData { place_from_ip_id: true, sequence: 12_345_678, ..data() };
+        assert_eq!(parse(&data), Ok(data));
+        assert_eq!(data.emit(&COMMON)[at::SEAL_FLAGS], 0b1110);
+        assert_eq!(data.stream_offset(Some(0)), Ok(4118));
+        assert_eq!(data.stream_offset(Some(2)), Ok(4118 + 2800));
+        assert_eq!(data.stream_offset(Some(40)), Err(Malformed::Place));
+        assert_eq!(data.stream_offset(Some(u16::MAX)), Err(Malformed::Place));
+        assert_eq!(data.stream_offset(None), Err(Malformed::Place));
+        let nothing = SealedData { window: 0, ..data };
+        assert_eq!(nothing.stream_offset(Some(1)), Err(Malformed::Place));
+    }
+
+    #[test]
+    fn payload_must_be_inside_segment_and_message() {
+        let stream = 10_008 + 3 * 22;
+        let last = stream - 4118 - 1400;
+        assert!(parse(&SealedData { sequence: last, ..data() }).is_ok());
+        for sequence in [last + 1, MAX_SEGMENT, u32::MAX] {
+            let data = SealedData { sequence, ..data() };
+            assert_eq!(parse(&data), Err(Malformed::Place), "{sequence}");
+        }
+        let long = SealedData { message_length: 500_000, ..data() };
+        assert!(parse(&SealedData { sequence: MAX_SEGMENT - 1400, ..long }).is_ok());
+        let beyond = SealedData { sequence: MAX_SEGMENT - 1399, ..long };
+        assert_eq!(parse(&beyond), Err(Malformed::Place));
+    }
+
+    #[test]
+    fn records_must_fit_the_message() {
+        for (record_size, first_record) in [(63, 1), (16_385, 0), (0, 0), (4096, 3)] {
+            let data = SealedData { record_size, first_record, ..data() };
+            assert_eq!(parse(&data), Err(Malformed::Record), "{record_size} {first_record}");
+        }
+        let mut bytes = data().emit(&COMMON);
+        bytes[at::SEGMENT_OFFSET + 3] ^= 1;
+        assert_eq!(Packet::parse(&bytes, 61), Err(Malformed::Record));
+    }
+
+    #[test]
+    fn lengths_of_sealed_messages() {
+        let base = SealedData { first_record: 0, sequence: 0, payload: 1, incoming: 1, ..data() };
+        for message_length in [MIN_SEALED_MESSAGE, MAX_SEALED_MESSAGE] {
+            assert!(parse(&SealedData { message_length, ..base }).is_ok());
+        }
+        for message_length in [0, MIN_SEALED_MESSAGE - 1, MAX_SEALED_MESSAGE + 1, u32::MAX] {
+            let data = SealedData { message_length, ..base };
+            assert_eq!(parse(&data), Err(Malformed::Length));
+        }
+    }
+
+    #[test]
+    fn max_stream_is_the_longest_stream() {
+        let layout = Layout::sealed(MAX_SEALED_MESSAGE, u32::from(MIN_RECORD), 29).unwrap();
+        assert_eq!(layout.stream_length(), super::super::MAX_STREAM);
+    }
+
+    #[test]
+    fn reserved_bits_format_and_id() {
+        let bytes = data().emit(&COMMON);
+        let with = |at: usize, value: u8| {
+            let mut bytes = bytes;
+            bytes[at] = value;
+            Packet::parse(&bytes, SEALED_DATA_LEN + 1400).map(|_| ())
+        };
+        for bit in 4..8 {
+            assert_eq!(with(at::SEAL_FLAGS, 1 << bit), Err(Malformed::Reserved));
+        }
+        assert_eq!(with(at::PAD, 1), Err(Malformed::Reserved));
+        assert_eq!(with(at::FORMAT, 0), Err(Malformed::Format));
+        assert_eq!(with(at::FORMAT, 2), Err(Malformed::Format));
+        assert_eq!(with(at::SENDER_ID, 1), Err(Malformed::Id));
+        assert_eq!(with(at::SENDER_ID + 2, 0x80), Err(Malformed::Id));
+        assert_eq!(with(at::SENDER_ID + 2, 0x7f), Ok(()));
+    }
+
+    fn controls() -> [Control; 9] {
+        let mut acks = Acks::new();
+        acks.push(Ack { client_id: 2, server_port: 99 });
+        [
+            Control::Grant { offset: 70_000, priority: 3 },
+            Control::Resend { offset: 10, length: Some(20), priority: 1 },
+            Control::Resend { offset: 0, length: None, priority: 1 },
+            Control::Unknown,
+            Control::Busy,
+            Control::Cutoffs { cutoffs: [1, 2, 3, 4, 5, 6, 7, 8], version: 9 },
+            Control::Freeze,
+            Control::NeedAck,
+            Control::Ack(acks),
+        ]
+    }
+
+    #[test]
+    fn control_is_the_plain_packet_then_counter_and_tag() {
+        for inner in controls() {
+            let untagged = SealedControl::emit(&inner, &COMMON, FLAGS, 0x0102_0304_0506_0708);
+            let mut expected: Vec<u8> = inner.emit(&COMMON).as_slice().to_vec();
+            expected[at::TYPE] += 0x10;
+            expected[at::CONTROL_SEAL_FLAGS] = 0b110;
+            expected[at::CONTROL_FORMAT] = 1;
+            expected.extend([1, 2, 3, 4, 5, 6, 7, 8]);
+            assert_eq!(untagged.aad(), expected);
+            expected.extend([0xab; 16]);
+            let packet = untagged.finish(&[0xab; 16]);
+            assert_eq!(packet.as_slice(), expected);
+
+            let parsed = Packet::parse(packet.as_slice(), expected.len()).unwrap();
+            let control = SealedControl {
+                inner,
+                flags: FLAGS,
+                counter: 0x0102_0304_0506_0708,
+                tag: [0xab; 16],
+                aad_len: expected.len() - 16,
+            };
+            assert_eq!(parsed.body, Body::SealedControl(control));
+            assert_eq!(parsed.header_len, expected.len());
+            assert_eq!(parsed.packet_type(), inner.packet_type().sealed());
+        }
+    }
+
+    #[test]
+    fn control_is_exact() {
+        let packet = SealedControl::emit(&Control::Busy, &COMMON, FLAGS, 0).finish(&[0; 16]);
+        let bytes = packet.as_slice();
+        let len = bytes.len();
+        let mut longer = bytes.to_vec();
+        longer.push(0);
+        assert_eq!(Packet::parse(&longer, len + 1), Err(Malformed::Trailing));
+        assert_eq!(Packet::parse(&bytes[..len - 1], len - 1), Err(Malformed::Short));
+        let with = |at: usize, value: u8| {
+            let mut bytes = bytes.to_vec();
+            bytes[at] = value;
+            Packet::parse(&bytes, len).map(|_| ())
+        };
+        assert_eq!(with(COMMON_LEN, 0x80), Err(Malformed::Reserved));
+        assert_eq!(with(at::SEQUENCE, 1), Err(Malformed::Reserved));
+        assert_eq!(with(at::CONTROL_SEAL_FLAGS, 8), Err(Malformed::Reserved));
+        assert_eq!(with(at::CONTROL_FORMAT, 0), Err(Malformed::Format));
+        assert_eq!(with(at::SENDER_ID, 1), Err(Malformed::Id));
+        assert_eq!(with(at::TYPE, 0x29), Err(Malformed::Type));
+    }
+
+    #[test]
+    fn the_longest_header_is_max_header() {
+        let longest = controls().map(|c| c.header_len() + SEALED_CONTROL_EXTRA);
+        assert_eq!(longest.iter().max(), Some(&MAX_HEADER));
+    }
+}
