@@ -35,9 +35,8 @@ static void run(const char *fmt, ...)
 static void fix_neighbour(const struct side *from, const struct side *to,
 			  const char *address)
 {
-	run("ip -n %s neigh replace %s dev eth0 nud permanent lladdr "
-	    "$(ip netns exec %s cat /sys/class/net/eth0/address)",
-	    from->ns, address, to->ns);
+	run("mac=$(ip netns exec %s cat /sys/class/net/eth0/address) && ip -n %s neigh replace %s lladdr $mac dev eth0 nud permanent",
+	    to->ns, from->ns, address);
 }
 
 /* Neither ARP nor neighbour discovery shall tell of the silence first. */
@@ -205,7 +204,7 @@ static void test_server_gone(bool link)
 static void test_client_gone(void)
 {
 	union addr to = addr_of(&server, family, 99);
-	int fd = open_socket(&client, family), i, got = 0;
+	int fd = open_socket(&client, family), i, got = 0, size = 64 << 20;
 	int sfd = open_server(&server, family, 99);
 	unsigned long long lost;
 	struct rpc rpc[8];
@@ -215,6 +214,8 @@ static void test_client_gone(void)
 		seal(fd, &client, sfd, &server, family);
 	try_both(fd, sfd, "before");
 	lost = counter(&server, "clients_lost");
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)));
+	must(setsockopt(sfd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)));
 	for (i = 0; i < 8; i++)
 		must(request(fd, &to, buf, 100 + 10000 * i, i));
 	for (i = 0; i < 8; i++)
