@@ -93,9 +93,9 @@ impl ReplayWindow {
     /// The client says, authenticated, that it is done with every id below the one that is
     /// `floor_distance` ids before `id`.
     ///
-    /// Returns the ids, as numbers that programs of the client know (even), that died by this:
-    /// their RPCs are acknowledged. `None` if none did. The range may be long; look for the RPCs
-    /// that there are in it, not the other way round.
+    /// Returns the range of (even) ids in which there may be RPCs that died by this: they are
+    /// acknowledged. `None` if there are none. It spans [`WINDOW`] ids at most, however far the
+    /// floor jumped, as nothing above was ever marked.
     pub fn advance_floor(&mut self, id: MessageId, floor_distance: u16) -> Option<Range<u64>> {
         let floor = id.number().checked_sub(u64::from(floor_distance))?;
         let old = self.seen.floor();
@@ -103,7 +103,8 @@ impl ReplayWindow {
             return None;
         }
         self.seen.advance(floor);
-        Some(old.wrapping_mul(2)..floor.wrapping_mul(2))
+        let end = floor.min(old.saturating_add(WINDOW));
+        Some(old.wrapping_mul(2)..end.wrapping_mul(2))
     }
 
     /// The lowest id that is not dead.
@@ -166,7 +167,8 @@ mod tests {
         let far = id(1_000_000);
         assert_eq!(window.check(far), Verdict::Ahead);
         assert_eq!(window.mark(far), Err(MarkError::Ahead));
-        assert_eq!(window.advance_floor(far, u16::MAX), Some(0..1_000_000 - 131_070));
+        assert_eq!(window.advance_floor(far, u16::MAX), Some(0..2 * WINDOW));
+        assert_eq!(window.floor(), 1_000_000 - 131_070);
         assert_eq!(window.check(far), Verdict::Fresh);
         assert_eq!(window.mark(far), Ok(()));
         assert_eq!(window.memory(), 8192);
