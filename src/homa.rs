@@ -1,32 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Placeholder: proves that a Rust module with our bindings builds and loads.
+//! Homa, a transport for datacenters, with encryption inside.
+//!
+//! The protocol itself is [`protocol`], a library that knows nothing of the kernel. Around it, from the
+//! program inwards: [`socket`], [`transport`], [`tls`] and [`observe`], on the safe Rust of [`sys`].
 
 use kernel::prelude::*;
 
-use homa_bindings as bindings;
+mod observe;
+#[path = "core/mod.rs"]
+mod protocol;
+mod socket;
+mod sys;
+mod tls;
+mod transport;
+
+use crate::sys::netns::PerNetRegistration;
+use crate::sys::proto::Registration;
 
 module! {
-    type: Homa,
+    type: Module,
     name: "homa",
     authors: ["The homa.ko authors"],
-    description: "Homa transport",
+    description: "Homa transport with encryption inside",
     license: "GPL",
+    alias: ["net-pf-2-proto-146-type-2", "net-pf-10-proto-146-type-2"],
 }
 
-struct Homa;
-
-impl kernel::Module for Homa {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: no arguments, callable from any context.
-        let now = unsafe { bindings::ktime_get() };
-        pr_info!("hello {} {}\n", now, ::core::mem::size_of::<bindings::sk_buff>());
-        Ok(Homa)
-    }
+/// The loaded module. Fields are dropped in order: first no new sockets or packets, then the
+/// namespaces' state.
+struct Module {
+    _protocol: Registration<socket::Homa>,
+    _namespaces: PerNetRegistration<transport::net::Net>,
 }
 
-impl Drop for Homa {
-    fn drop(&mut self) {
-        pr_info!("bye\n");
+impl kernel::Module for Module {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        let namespaces = PerNetRegistration::new(module)?;
+        let protocol = Registration::new(module)?;
+        Ok(Self { _protocol: protocol, _namespaces: namespaces })
     }
 }

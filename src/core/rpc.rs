@@ -184,10 +184,8 @@ impl Rpc {
         payload: Range,
         sealed: bool,
     ) -> Data {
-        match (self.role, self.phase) {
-            (_, Phase::Receiving) => {}
-            (Role::Client, Phase::Sending) => {}
-            _ => return Data::Duplicate,
+        if !self.is_receiving() {
+            return Data::Duplicate;
         }
         let msgin = self.msgin.get_or_insert_with(|| MsgIn::new(length, incoming));
         if msgin.length() != length {
@@ -205,6 +203,15 @@ impl Rpc {
             }
             Accept::Duplicate => Data::Duplicate,
             Accept::Refused => Data::Refused,
+        }
+    }
+
+    /// Does it take DATA?
+    pub fn is_receiving(&self) -> bool {
+        match self.phase {
+            Phase::Receiving => true,
+            Phase::Sending => self.role == Role::Client,
+            _ => false,
         }
     }
 
@@ -226,9 +233,19 @@ impl Rpc {
         };
     }
 
+    /// Whatever was going on is over.
+    pub fn finish(&mut self) {
+        self.phase = Phase::Done;
+    }
+
     /// Is the incoming message whole, and not yet delivered?
     pub fn is_deliverable(&self) -> bool {
         self.phase == Phase::Receiving && self.msgin.as_ref().is_some_and(MsgIn::is_complete)
+    }
+
+    /// Is every byte of `range` of the incoming message here?
+    pub fn has(&self, range: Range) -> bool {
+        self.msgin.as_ref().is_some_and(|m| m.has(range))
     }
 
     /// Bytes of the incoming message did not authenticate: they are wanted again.

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is counted, and under which names `/proc/net/homa` and `/proc/net/homa_tls_stat` show it.
+//!
+//! Counters belong to a network namespace and only grow, except the three `live_` ones, which
+//! count objects that exist: zero when nothing is going on, and so a check for leaks.
+
+use kernel::prelude::*;
+
+use crate::protocol::wire::Malformed;
+use crate::sys::percpu::Counters;
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
+        /// One counter.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
+        pub(crate) enum Counter {
+            $($(#[$doc])* $name,)*
+        }
+
+        /// The names, in the order of [`Counter`].
+        pub(crate) const NAMES: &[&str] = &[$($text,)*];
+    };
+}
+
+counters! {
+    /// Requests that programs here sent.
+    RequestsSent => "requests_sent",
+    /// Requests handed to programs here.
+    RequestsReceived => "requests_received",
+    /// Responses that programs here sent.
+    ResponsesSent => "responses_sent",
+    /// Responses that arrived whole.
+    ResponsesReceived => "responses_received",
+    /// RPCs of clients here that ended because the peer was silent.
+    RpcTimeouts => "rpc_timeouts",
+    /// RPCs of clients here that the server forgot half-way.
+    RpcResets => "rpc_resets",
+    /// RPCs of servers here whose client went silent.
+    ClientsLost => "clients_lost",
+    /// DATA and control packets received.
+    PacketsReceived => "packets_received",
+    /// Packets (or segments, where the stack or the device cuts them) sent.
+    SegmentsSent => "segments_sent",
+    /// Packets sent again because a peer asked.
+    Retransmits => "retransmits",
+    /// RESEND sent.
+    ResendsSent => "resends_sent",
+    /// RESEND received.
+    ResendsReceived => "resends_received",
+    /// GRANT sent.
+    GrantsSent => "grants_sent",
+    /// GRANT received.
+    GrantsReceived => "grants_received",
+    /// BUSY received.
+    BusysReceived => "busys_received",
+    /// UNKNOWN sent.
+    UnknownsSent => "unknowns_sent",
+    /// UNKNOWN received.
+    UnknownsReceived => "unknowns_received",
+    /// NEED_ACK sent.
+    NeedAcksSent => "need_acks_sent",
+    /// ACK packets sent.
+    AcksSent => "acks_sent",
+    /// Packets that the IP layer refused to send.
+    SendErrors => "send_errors",
+    /// Dropped: all of its bytes were here already.
+    DropDuplicate => "drop_duplicate",
+    /// Dropped: it contradicts the message that it claims to be part of.
+    DropRefused => "drop_refused",
+    /// Dropped: no socket has the port.
+    DropNoSocket => "drop_no_socket",
+    /// Dropped: the socket takes no requests.
+    DropNotServer => "drop_not_server",
+    /// Dropped: no such RPC.
+    DropUnknownRpc => "drop_unknown_rpc",
+    /// Dropped: no memory.
+    DropNoMemory => "drop_no_memory",
+    /// Dropped: the socket's receive buffer is full.
+    DropBufferFull => "drop_buffer_full",
+    /// Dropped: an IPsec policy says so.
+    DropPolicy => "drop_policy",
+    /// Dropped: plain, though the peer has a session or the socket takes sealed messages only.
+    DropPlain => "drop_plain",
+    /// Dropped: sealed, and there is no session with its sender, or no key for it.
+    DropNoSession => "drop_no_session",
+    /// Dropped: too short.
+    MalformedShort => "malformed_short",
+    /// Dropped: no such type.
+    MalformedType => "malformed_type",
+    /// Dropped: a port is zero.
+    MalformedPort => "malformed_port",
+    /// Dropped: no message has that length.
+    MalformedLength => "malformed_length",
+    /// Dropped: it lies outside its message.
+    MalformedPlace => "malformed_place",
+    /// Dropped: its record fields contradict each other.
+    MalformedRecord => "malformed_record",
+    /// Dropped: too many acknowledgments.
+    MalformedAcks => "malformed_acks",
+    /// Dropped: no message has that id.
+    MalformedId => "malformed_id",
+    /// Dropped: an unknown version of the sealed format.
+    MalformedFormat => "malformed_format",
+    /// Dropped: reserved bits are set.
+    MalformedReserved => "malformed_reserved",
+    /// Dropped: bytes after its end.
+    MalformedTrailing => "malformed_trailing",
+    /// Sessions made for sending in software.
+    TlsTxSw => "TlsTxSw",
+    /// Sessions made for receiving in software.
+    TlsRxSw => "TlsRxSw",
+    /// Records or control packets that did not authenticate.
+    TlsDecryptError => "TlsDecryptError",
+    /// Messages or control packets that were received before, or whose id is dead.
+    TlsReplay => "TlsReplay",
+    /// Records sealed.
+    TlsRecordsSealed => "TlsRecordsSealed",
+    /// Records opened.
+    TlsRecordsOpened => "TlsRecordsOpened",
+    /// Sockets that exist.
+    LiveSockets => "live_sockets",
+    /// RPCs that exist.
+    LiveRpcs => "live_rpcs",
+    /// Peers that exist.
+    LivePeers => "live_peers",
+}
+
+/// How many there are.
+pub(crate) const COUNT: usize = NAMES.len();
+
+/// Is the counter shown in `homa_tls_stat` (as kTLS's are, by the same kind of name)?
+pub(crate) fn is_tls(name: &str) -> bool {
+    name.starts_with("Tls")
+}
+
+/// The counters of a namespace.
+pub(crate) struct Stats(Counters<COUNT>);
+
+impl Stats {
+    /// All zero.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(Counters::new()?))
+    }
+
+    /// Adds one.
+    #[inline]
+    pub(crate) fn inc(&self, counter: Counter) {
+        self.0.inc(counter as usize);
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub(crate) fn add(&self, counter: Counter, n: u64) {
+        self.0.add(counter as usize, n);
+    }
+
+    /// Takes one off a `live_` counter.
+    #[inline]
+    pub(crate) fn dec(&self, counter: Counter) {
+        self.0.add(counter as usize, u64::MAX);
+    }
+
+    /// Counts a packet that is none.
+    pub(crate) fn malformed(&self, why: Malformed) {
+        self.inc(match why {
+            Malformed::Short => Counter::MalformedShort,
+            Malformed::Type => Counter::MalformedType,
+            Malformed::Port => Counter::MalformedPort,
+            Malformed::Length => Counter::MalformedLength,
+            Malformed::Place => Counter::MalformedPlace,
+            Malformed::Record => Counter::MalformedRecord,
+            Malformed::Acks => Counter::MalformedAcks,
+            Malformed::Id => Counter::MalformedId,
+            Malformed::Format => Counter::MalformedFormat,
+            Malformed::Reserved => Counter::MalformedReserved,
+            Malformed::Trailing => Counter::MalformedTrailing,
+        });
+    }
+
+    /// The value summed over all CPUs.
+    pub(crate) fn sum(&self, index: usize) -> u64 {
+        self.0.sum(index)
+    }
+}

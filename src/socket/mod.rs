@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a program sees: one file per family of system calls.
+//!
+//! [`uapi`] has the structures of `<linux/homa.h>`; [`names`] is bind and connect, [`send`] and
+//! [`recv`] are the messages, [`pool`] the receive pool, [`options`] and [`ioctl`] what they are called.
+//! The work is done by the socket's [`Endpoint`].
+
+use kernel::prelude::*;
+use kernel::sync::{new_mutex, Arc, Mutex};
+
+use crate::sys::gro::{GroVerdict, GsoSkb, Segments};
+use crate::sys::netns;
+use crate::sys::proto::{DatagramProtocol, IcmpError, PollEvents};
+use crate::sys::skb::{Skb, SkBuff};
+use crate::sys::sock::SockRef;
+use crate::sys::uio::MsgHdr;
+use crate::sys::user::{OptOut, OptVal};
+use crate::transport::endpoint::Endpoint;
+use crate::transport::{net::Net, offload, receive};
+
+mod ioctl;
+mod names;
+mod options;
+mod pool;
+mod recv;
+mod send;
+mod uapi;
+
+use self::pool::Pool;
+
+/// Default limit of what a socket may have on its way out, in bytes.
+const SNDBUF: usize = 4 << 20;
+/// Default limit of what a socket may have reserved for incoming messages, in bytes.
+const RCVBUF: usize = 16 << 20;
+
+/// A Homa socket.
+#[pin_data]
+pub(crate) struct Socket {
+    endpoint: Arc<Endpoint>,
+    #[pin]
+    pool: Mutex<Option<Pool>>,
+}
+
+/// The protocol, as the socket layer knows it.
+pub(crate) struct Homa;
+
+impl DatagramProtocol for Homa {
+    const PROTOCOL: u8 = crate::protocol::wire::IPPROTO_HOMA;
+    const NAME: &'static CStr = c"HOMA";
+    const NAME_V6: &'static CStr = c"HOMAv6";
+    type Socket = Socket;
+
+    fn init(sk: SockRef) -> Result<Arc<Socket>> {
+        sk.set_buffers(SNDBUF, RCVBUF);
+        let ns = Net::of(sk.net()).ok_or(ENODEV)?;
+        let endpoint = Endpoint::new(sk, ns)?;
+        endpoint.bind_any()?;
+        Arc::pin_init(
+            try_pin_init!(Socket {
+                endpoint,
+                pool <- new_mutex!(None, "homa_pool"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn close(sock: &Arc<Socket>) {
+        sock.endpoint.close();
+    }
+
+    fn bind(sock: &Arc<Socket>, name: &[u8]) -> Result {
+        names::bind(sock, name)
+    }
+
+    fn connect(sock: &Arc<Socket>, name: &[u8]) -> Result {
+        names::connect(sock, name)
+    }
+
+    fn disconnect(sock: &Arc<Socket>) -> Result {
+        names::disconnect(sock)
+    }
+
+    fn sendmsg(sock: &Arc<Socket>, msg: &mut MsgHdr<'_>, len: usize) -> Result<usize> {
+        send::sendmsg(sock, msg, len)
+    }
+
+    fn recvmsg(sock: &Arc<Socket>, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Result<usize> {
+        recv::recvmsg(sock, msg, len, flags)
+    }
+
+    fn poll(sock: &Arc<Socket>) -> PollEvents {
+        let endpoint = &sock.endpoint;
+        let mut events = PollEvents::NONE;
+        if endpoint.has_ready() || endpoint.is_closed() {
+            events = events | PollEvents::READABLE;
+        }
+        if send::has_room(endpoint) {
+            events = events | PollEvents::WRITABLE;
+        }
+        events
+    }
+
+    fn shutdown(sock: &Arc<Socket>, _how: u8) -> Result {
+        // An RPC needs both directions.
+        sock.endpoint.shut_down();
+        Ok(())
+    }
+
+    fn setsockopt(sock: &Arc<Socket>, level: i32, name: i32, value: OptVal<'_>) -> Result {
+        options::set(sock, level, name, &value)
+    }
+
+    fn getsockopt(sock: &Arc<Socket>, level: i32, name: i32, out: &mut OptOut<'_>) -> Result {
+        options::get(sock, level, name, out)
+    }
+
+    fn ioctl(sock: &Arc<Socket>, cmd: u32, arg: usize) -> Result<i32> {
+        ioctl::ioctl(sock, cmd, arg)
+    }
+
+    fn rcv(net: &netns::Net, skb: SkBuff) {
+        receive::receive(net, skb);
+    }
+
+    fn icmp_error(net: &netns::Net, skb: &mut Skb, error: IcmpError) {
+        receive::icmp_error(net, skb, error);
+    }
+
+    fn gso_segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {
+        offload::segment(skb)
+    }
+
+    const GRO_HEADER: usize = offload::GRO_HEADER;
+
+    fn gro_same(held: &[u8], new: &[u8]) -> GroVerdict {
+        offload::same_message(held, new)
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! setsockopt and getsockopt: our own level, and kTLS's for keys.
+
+use kernel::prelude::*;
+
+use super::names::destination;
+use super::pool::Pool;
+use super::uapi::{
+    RcvbufArgs, SOCKADDR_STORAGE, SOL_HOMA, SOL_TLS, SO_HOMA_RCVBUF, SO_HOMA_SEALED,
+    SO_HOMA_SERVER, TLS_RX, TLS_TX,
+};
+use super::Socket;
+use crate::sys::user::{OptOut, OptVal};
+use crate::tls::{Direction, KeySetting};
+
+/// ENOPROTOOPT for an option that there is not; EINVAL, EFAULT and what the option says.
+pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> Result {
+    match (level, name) {
+        (SOL_HOMA, SO_HOMA_RCVBUF) => {
+            if value.len() != ::core::mem::size_of::<RcvbufArgs>() {
+                return Err(EINVAL);
+            }
+            let pool = Pool::new(value.read()?)?;
+            *sock.pool.lock() = Some(pool);
+            Ok(())
+        }
+        (SOL_HOMA, SO_HOMA_SERVER) => {
+            sock.endpoint.set_server(value.read::<i32>()? != 0);
+            Ok(())
+        }
+        (SOL_HOMA, SO_HOMA_SEALED) => match value.read::<i32>()? {
+            on @ 0..=1 => {
+                sock.endpoint.set_sealed_only(on == 1);
+                Ok(())
+            }
+            _ => Err(EINVAL),
+        },
+        (SOL_TLS, TLS_TX) => set_key(sock, Direction::Tx, value),
+        (SOL_TLS, TLS_RX) => set_key(sock, Direction::Rx, value),
+        _ => Err(ENOPROTOOPT),
+    }
+}
+
+/// ENOPROTOOPT for an option that there is not, or that cannot be read.
+pub(super) fn get(sock: &Socket, level: i32, name: i32, out: &mut OptOut<'_>) -> Result {
+    match (level, name) {
+        (SOL_HOMA, SO_HOMA_RCVBUF) => {
+            let none = RcvbufArgs { start: 0, length: 0 };
+            let args = sock.pool.lock().as_ref().map_or(none, Pool::args);
+            out.write(&args)
+        }
+        (SOL_HOMA, SO_HOMA_SERVER) => out.write(&i32::from(sock.endpoint.is_server())),
+        (SOL_HOMA, SO_HOMA_SEALED) => out.write(&i32::from(sock.endpoint.is_sealed_only())),
+        _ => Err(ENOPROTOOPT),
+    }
+}
+
+/// A key: kTLS's structure on a connected socket, the peer's address and then that structure on one
+/// that is not.
+fn set_key(sock: &Socket, direction: Direction, value: &OptVal<'_>) -> Result {
+    let endpoint = &sock.endpoint;
+    let (peer, offset) = match endpoint.sk.peer() {
+        Some(peer) => (peer, 0),
+        None => {
+            if value.len() <= SOCKADDR_STORAGE {
+                return Err(EINVAL);
+            }
+            let mut name = [0; SOCKADDR_STORAGE];
+            value.read_slice_at(0, &mut name)?;
+            (destination(&endpoint.sk, &name)?, SOCKADDR_STORAGE)
+        }
+    };
+    let setting = KeySetting::read(value, offset)?;
+    endpoint.install_key(peer, direction, setting.keys)
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The receive pool: a region of the program's memory that messages are copied into.
+
+use kernel::prelude::*;
+
+use super::uapi::RcvbufArgs;
+use crate::protocol::bpool::{BufferPool, Placement, BPAGE_SHIFT, BPAGE_SIZE};
+use crate::sys::uio::UserDest;
+use crate::transport::incoming::Incoming;
+
+/// Bytes of a page: the region begins at one.
+const PAGE: u64 = 4096;
+/// Most bpages of a pool: what 32-bit offsets reach.
+const MAX_BPAGES: u64 = 1 << (32 - BPAGE_SHIFT);
+
+/// A registered region.
+pub(super) struct Pool {
+    args: RcvbufArgs,
+    pub(super) bpages: BufferPool,
+}
+
+impl Pool {
+    /// EINVAL if the region does not begin at a page, or holds no bpage; EFAULT if it is none of the
+    /// program's.
+    pub(super) fn new(args: RcvbufArgs) -> Result<Self> {
+        let pages = (args.length >> BPAGE_SHIFT).min(MAX_BPAGES);
+        if args.start % PAGE != 0 || pages == 0 {
+            return Err(EINVAL);
+        }
+        UserDest::new(args.start as usize, args.length as usize)?;
+        let bpages = BufferPool::new(pages as usize).map_err(|_| ENOMEM)?;
+        Ok(Self { args, bpages })
+    }
+
+    /// What it was registered with.
+    pub(super) fn args(&self) -> RcvbufArgs {
+        self.args
+    }
+
+    /// First address.
+    pub(super) fn start(&self) -> usize {
+        self.args.start as usize
+    }
+}
+
+/// Copies a message of `length` bytes to `place` of the region that begins at `start`, in the
+/// current process. EFAULT.
+pub(super) fn copy_out(
+    incoming: &Incoming,
+    length: u32,
+    start: usize,
+    place: &Placement,
+) -> Result {
+    let mut from = 0;
+    for offset in place.offsets() {
+        let len = length.saturating_sub(from).min(BPAGE_SIZE);
+        let mut dest = UserDest::new(start.wrapping_add(*offset as usize), len as usize)?;
+        incoming.copy_out(from, len, dest.iter())?;
+        from += len;
+    }
+    Ok(())
+}

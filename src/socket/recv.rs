@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! recvmsg: the next request or response.
+//!
+//! Without a pool the message is copied to the iovec, as a datagram is; with one it goes to the pool, as
+//! HomaModule's callers expect. A failed RPC is an error of recvmsg, and its control data says which RPC
+//! it was.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::pool;
+use super::uapi::{
+    RecvmsgArgs, RpcCmsg, HOMA_CMSG_FAILED, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, SOL_HOMA,
+};
+use super::Socket;
+use crate::observe::counters::Counter;
+use crate::protocol::bpool::{Placement, MAX_BPAGES};
+use crate::protocol::rpc::Phase;
+use crate::sys::uio::MsgHdr;
+use crate::transport::endpoint::Endpoint;
+use crate::transport::incoming::Incoming;
+use crate::transport::rpc::Rpc;
+
+/// `MSG_OOB`.
+const MSG_OOB: u32 = 1;
+/// `MSG_PEEK`.
+const MSG_PEEK: u32 = 2;
+/// `MSG_TRUNC`.
+const MSG_TRUNC: u32 = 0x20;
+
+/// What a ready RPC has for the program.
+enum Taken {
+    Message(Incoming, u32),
+    Failed(Error),
+    /// Its client took the request back.
+    Gone,
+}
+
+/// Receives one message. Returns its length, as far as it fitted.
+///
+/// EAGAIN, EINTR, ESHUTDOWN, EFAULT, and the error of an RPC that failed.
+pub(super) fn recvmsg(
+    sock: &Socket,
+    msg: &mut MsgHdr<'_>,
+    len: usize,
+    flags: u32,
+) -> Result<usize> {
+    if flags & MSG_OOB != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    sock.endpoint.sk.take_err()?;
+    if sock.pool.lock().is_some() {
+        return recv_pool(sock, msg, flags);
+    }
+    recv_iovec(sock, msg, len, flags)
+}
+
+fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Result<usize> {
+    let endpoint = &sock.endpoint;
+    let mut timeout = msg.recv_timeout(flags);
+    loop {
+        let rpc = msg.wait_readable(&mut timeout, || next(endpoint))??;
+        match take(&rpc) {
+            Taken::Gone => {}
+            Taken::Failed(error) => {
+                describe(&rpc, endpoint, msg, Some(error))?;
+                if flags & MSG_PEEK != 0 {
+                    endpoint.put_back(&rpc);
+                } else {
+                    endpoint.forget(&rpc);
+                }
+                return Err(error);
+            }
+            Taken::Message(incoming, length) => {
+                let fits = len.min(length as usize);
+                let copied = incoming.copy_out(0, fits as u32, msg.iter());
+                if copied.is_err() || flags & MSG_PEEK != 0 {
+                    give_back(endpoint, &rpc, incoming);
+                    copied?;
+                } else {
+                    received(endpoint, &rpc);
+                }
+                describe(&rpc, endpoint, msg, None)?;
+                if fits < length as usize {
+                    msg.set_flags(MSG_TRUNC);
+                }
+                let whole = flags & MSG_TRUNC != 0;
+                return Ok(if whole { length as usize } else { fits });
+            }
+        }
+    }
+}
+
+/// The RPC that has been ready longest; an error if none will ever be.
+fn next(endpoint: &Endpoint) -> Option<Result<Arc<Rpc>>> {
+    if let Some(rpc) = endpoint.next_ready() {
+        return Some(Ok(rpc));
+    }
+    endpoint.is_closed().then_some(Err(ESHUTDOWN))
+}
+
+/// Takes out what the program is to get, so that it can be copied without a lock.
+fn take(rpc: &Rpc) -> Taken {
+    let mut state = rpc.state.lock();
+    if let Some(error) = state.error {
+        return Taken::Failed(error);
+    }
+    if !rpc.is_client() && state.core.phase() == Phase::Done {
+        return Taken::Gone;
+    }
+    let stream = state.core.msgin().map_or(0, |m| m.length());
+    let incoming = state.incoming.take();
+    let length = incoming.length(stream);
+    Taken::Message(incoming, length)
+}
+
+/// Undoes [`take`]: the message is still there for the next recvmsg.
+fn give_back(endpoint: &Endpoint, rpc: &Arc<Rpc>, incoming: Incoming) {
+    rpc.state.lock().incoming = incoming;
+    endpoint.put_back(rpc);
+}
+
+/// The program has the message.
+fn received(endpoint: &Endpoint, rpc: &Arc<Rpc>) {
+    if rpc.is_client() {
+        endpoint.forget(rpc);
+    } else {
+        endpoint.ns.stats.inc(Counter::RequestsReceived);
+        rpc.uncharge(&mut rpc.state.lock());
+    }
+}
+
+/// Tells the program whom the message is from and what it belongs to.
+fn describe(
+    rpc: &Rpc,
+    endpoint: &Endpoint,
+    msg: &mut MsgHdr<'_>,
+    error: Option<Error>,
+) -> Result {
+    let family = endpoint.sk.family();
+    msg.set_name(family, &rpc.peer.name);
+    if !msg.control_user().is_some_and(|(_, len)| len != 0) {
+        return Ok(());
+    }
+    let mut cmsg = RpcCmsg {
+        id: rpc.visible_id,
+        cookie: rpc.cookie,
+        flags: 0,
+        error: error.map_or(0, |e| -e.to_errno()),
+        peer: [0; 28],
+        reserved: 0,
+    };
+    if rpc.session.is_some() {
+        cmsg.flags |= HOMA_CMSG_SEALED;
+    }
+    if error.is_some() {
+        cmsg.flags |= HOMA_CMSG_FAILED;
+    }
+    rpc.peer.name.write(family, &mut cmsg.peer);
+    msg.put_cmsg(SOL_HOMA, HOMA_CMSG_RPC, &cmsg)
+}
+
+/// recvmsg as in HomaModule: bpages come back, an RPC is waited for, its message goes to the pool.
+fn recv_pool(sock: &Socket, msg: &mut MsgHdr<'_>, flags: u32) -> Result<usize> {
+    let endpoint = &sock.endpoint;
+    if flags & MSG_PEEK != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let (at, len) = msg.control_user().ok_or(EINVAL)?;
+    if len != ::core::mem::size_of::<RecvmsgArgs>() {
+        return Err(EINVAL);
+    }
+    let mut args: RecvmsgArgs = at.read()?;
+    if args.num_bpages as usize > MAX_BPAGES || args.reserved != 0 {
+        return Err(EINVAL);
+    }
+    let returned = release(sock, &args);
+    args.num_bpages = 0;
+    args.completion_cookie = 0;
+    if returned.is_err() {
+        at.write(&args)?;
+        return returned.map(|()| 0);
+    }
+    let wanted = ::core::mem::take(&mut args.id);
+    let result = recv_into_pool(sock, msg, flags, wanted, &mut args);
+    at.write(&args)?;
+    result
+}
+
+/// The program hands bpages back. EINVAL if one is not its own.
+fn release(sock: &Socket, args: &RecvmsgArgs) -> Result {
+    if args.num_bpages == 0 {
+        return Ok(());
+    }
+    let mut pool = sock.pool.lock();
+    let pool = pool.as_mut().ok_or(EINVAL)?;
+    for offset in args.bpage_offsets.iter().take(args.num_bpages as usize) {
+        pool.bpages.release(*offset).map_err(|_| EINVAL)?;
+    }
+    // Others may wait for room.
+    sock.endpoint.sk.wake_all_readers();
+    Ok(())
+}
+
+fn recv_into_pool(
+    sock: &Socket,
+    msg: &mut MsgHdr<'_>,
+    flags: u32,
+    wanted: u64,
+    args: &mut RecvmsgArgs,
+) -> Result<usize> {
+    let endpoint = &sock.endpoint;
+    let private = match wanted {
+        0 => None,
+        id => Some(
+            endpoint.find_any(|r| r.is_client() && r.private && r.visible_id == id).ok_or(EINVAL)?,
+        ),
+    };
+    let mut timeout = msg.recv_timeout(flags);
+    let (rpc, incoming, length, place, start) = loop {
+        let found = msg.wait_readable_shared(&mut timeout, || {
+            let rpc = match &private {
+                Some(rpc) if rpc.is_ready() => rpc.clone(),
+                Some(_) => return endpoint.is_closed().then_some(Err(ESHUTDOWN)),
+                None => match next(endpoint)? {
+                    Ok(rpc) => rpc,
+                    Err(e) => return Some(Err(e)),
+                },
+            };
+            match take(&rpc) {
+                Taken::Gone => None,
+                Taken::Failed(error) => Some(Ok((rpc, Err(error)))),
+                Taken::Message(incoming, length) => match allocate(sock, length) {
+                    Some((place, start)) => {
+                        Some(Ok((rpc, Ok((incoming, length, place, start)))))
+                    }
+                    None => {
+                        rpc.state.lock().incoming = incoming;
+                        endpoint.put_back_quietly(&rpc);
+                        None
+                    }
+                },
+            }
+        })??;
+        let (rpc, taken) = found;
+        match taken {
+            Ok((incoming, length, place, start)) => break (rpc, incoming, length, place, start),
+            Err(error) => {
+                args.id = rpc.visible_id;
+                args.completion_cookie = rpc.cookie;
+                msg.set_name(endpoint.sk.family(), &rpc.peer.name);
+                endpoint.forget(&rpc);
+                return Err(error);
+            }
+        }
+    };
+    if let Err(e) = pool::copy_out(&incoming, length, start, &place) {
+        if let Some(pool) = sock.pool.lock().as_mut() {
+            for offset in place.offsets() {
+                let _ = pool.bpages.release(*offset);
+            }
+        }
+        give_back(endpoint, &rpc, incoming);
+        return Err(e);
+    }
+    args.id = rpc.visible_id;
+    args.completion_cookie = rpc.cookie;
+    for (slot, offset) in args.bpage_offsets.iter_mut().zip(place.offsets()) {
+        *slot = *offset;
+    }
+    args.num_bpages = place.offsets().len() as u32;
+    msg.set_name(endpoint.sk.family(), &rpc.peer.name);
+    received(endpoint, &rpc);
+    Ok(length as usize)
+}
+
+
+fn allocate(sock: &Socket, length: u32) -> Option<(Placement, usize)> {
+    let mut pool = sock.pool.lock();
+    let pool = pool.as_mut()?;
+    let place = pool.bpages.allocate(length)?;
+    Some((place, pool.start()))
+}

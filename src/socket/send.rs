@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! sendmsg: requests and responses.
+//!
+//! Three kinds of callers: one that knows only sockets (no control data: a request), one that hands
+//! a `struct homa_rpc_cmsg` in (a request with a cookie, or a response), and one written for HomaModule
+//! (`msg_control` points at `struct homa_sendmsg_args` and `msg_controllen` is 0).
+
+use kernel::prelude::*;
+
+use super::names::destination;
+use super::uapi::{RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_SENDMSG_PRIVATE, SOL_HOMA};
+use super::Socket;
+use crate::sys::addr::SockAddr;
+use crate::sys::uio::MsgHdr;
+use crate::sys::user::{FromBytes, UserPtr};
+use crate::transport::endpoint::{Endpoint, Request, MAX_MESSAGE};
+
+/// `MSG_OOB`.
+const MSG_OOB: u32 = 1;
+
+/// May another message be handed in?
+pub(super) fn has_room(endpoint: &Endpoint) -> bool {
+    endpoint.sk.wmem() < endpoint.sk.sndbuf()
+}
+
+/// What the caller says about the message.
+struct Call {
+    /// 0: a request.
+    id: u64,
+    cookie: u64,
+    private: bool,
+    peer: Option<SockAddr>,
+    /// HomaModule's caller: the id is written back there.
+    args: Option<(UserPtr, SendmsgArgs)>,
+}
+
+/// Sends one message. Returns its length, or 0 to callers written for HomaModule, as there.
+///
+/// EINVAL for an empty message or control data that is none, EMSGSIZE for a long one, EDESTADDRREQ,
+/// EAGAIN, ESHUTDOWN, ENOKEY, and those of routes and memory.
+pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result<usize> {
+    let endpoint = &sock.endpoint;
+    let sk = &endpoint.sk;
+    if msg.flags() & MSG_OOB != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if len == 0 {
+        return Err(EINVAL);
+    }
+    if len > MAX_MESSAGE {
+        return Err(EMSGSIZE);
+    }
+    let call = read_call(sock, msg)?;
+    let to = match (msg.name(), call.peer) {
+        ([], Some(peer)) => peer,
+        ([], None) => sk.peer().ok_or(EDESTADDRREQ)?,
+        (name, _) => destination(sk, name)?,
+    };
+    let mut timeout = msg.send_timeout();
+    msg.wait_writable(&mut timeout, || {
+        if endpoint.is_closed() {
+            return Some(Err(ESHUTDOWN));
+        }
+        has_room(endpoint).then_some(Ok(()))
+    })??;
+    let length = len as u32;
+    if call.id == 0 {
+        let request = Request { to, cookie: call.cookie, private: call.private };
+        let id = endpoint.send_request(request, length, msg.iter())?;
+        if let Some((at, args)) = call.args {
+            at.write(&SendmsgArgs { id, ..args })?;
+            return Ok(0);
+        }
+        return Ok(len);
+    }
+    // A request that is gone is no error: its client may have given up.
+    endpoint.send_reply(&to, call.id, length, msg.iter())?;
+    Ok(if call.args.is_some() { 0 } else { len })
+}
+
+fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
+    let mut call = Call { id: 0, cookie: 0, private: false, peer: None, args: None };
+    if let Some((at, 0)) = msg.control_user() {
+        let args: SendmsgArgs = at.read()?;
+        if args.flags & !HOMA_SENDMSG_PRIVATE != 0 || args.reserved != 0 {
+            return Err(EINVAL);
+        }
+        if args.id != 0 && args.completion_cookie != 0 {
+            return Err(EINVAL);
+        }
+        call.id = args.id;
+        call.cookie = args.completion_cookie;
+        call.private = args.flags & HOMA_SENDMSG_PRIVATE != 0;
+        call.args = Some((at, args));
+        return Ok(call);
+    }
+    for cmsg in msg.cmsgs() {
+        let cmsg = cmsg?;
+        if cmsg.level != SOL_HOMA {
+            continue;
+        }
+        if cmsg.kind != HOMA_CMSG_RPC {
+            return Err(EINVAL);
+        }
+        let rpc = RpcCmsg::read_from_bytes(cmsg.data).map_err(|_| EINVAL)?;
+        call.id = rpc.id;
+        call.cookie = rpc.cookie;
+        if rpc.peer.first_chunk() != Some(&[0; 2]) {
+            call.peer = Some(destination(&sock.endpoint.sk, &rpc.peer)?);
+        }
+    }
+    Ok(call)
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The structures in which programs hand keys in: kTLS's own, from `<linux/tls.h>`.
+
+use kernel::prelude::*;
+
+use super::Keys;
+use crate::sys::secret::Secret;
+use crate::sys::user::OptVal;
+
+/// `TLS_1_2_VERSION`.
+const TLS_1_2: u16 = 0x0303;
+/// `TLS_1_3_VERSION`.
+const TLS_1_3: u16 = 0x0304;
+/// `TLS_CIPHER_AES_GCM_128`.
+const AES_GCM_128: u16 = 51;
+
+crate::plain! {
+    /// `struct tls_crypto_info`.
+    pub(crate) struct CryptoInfo {
+        version: u16,
+        cipher_type: u16,
+    }
+}
+
+crate::plain! {
+    /// `struct tls12_crypto_info_aes_gcm_128`.
+    struct AesGcm128 {
+        info: CryptoInfo,
+        iv: [u8; 8],
+        key: [u8; 16],
+        salt: [u8; 4],
+        rec_seq: [u8; 8],
+    }
+}
+
+/// A key as a program handed it in.
+pub(crate) struct KeySetting {
+    /// Ready for use.
+    pub(crate) keys: KBox<Keys>,
+}
+
+impl KeySetting {
+    /// Reads the `crypto_info` that `value` has from byte `offset` on, to its end.
+    ///
+    /// EINVAL for a size, a version or a cipher that is none; EOPNOTSUPP for one that kTLS has and
+    /// we do not; EFAULT. The record sequence number must be zero: ours are made of message ids.
+    pub(crate) fn read(value: &OptVal<'_>, offset: usize) -> Result<Self> {
+        let info: CryptoInfo = value.read_at(offset)?;
+        match (info.version, info.cipher_type) {
+            (TLS_1_3, AES_GCM_128) => {}
+            (TLS_1_2 | TLS_1_3, 51..=59) => return Err(EOPNOTSUPP),
+            _ => return Err(EINVAL),
+        }
+        if value.len() != offset + ::core::mem::size_of::<AesGcm128>() {
+            return Err(EINVAL);
+        }
+        let mut raw: Secret<40> = Secret::zeroed();
+        value.read_slice_at(offset, &mut *raw)?;
+        let [_, _, _, _, iv @ .., _, _, _, _, _, _, _, _] = &*raw;
+        // iv: IV 8, key 16, salt 4.
+        let (iv, rest) = iv.split_first_chunk::<8>().ok_or(EINVAL)?;
+        let (key, rest) = rest.split_first_chunk::<16>().ok_or(EINVAL)?;
+        let salt = rest.first_chunk::<4>().ok_or(EINVAL)?;
+        if raw.last_chunk::<8>() != Some(&[0; 8]) {
+            return Err(EINVAL);
+        }
+        let mut whole: Secret<12> = Secret::zeroed();
+        let (head, tail) = whole.split_at_mut(4);
+        head.copy_from_slice(salt);
+        tail.copy_from_slice(iv);
+        Ok(Self { keys: Keys::tls13(key, whole)? })
+    }
+}

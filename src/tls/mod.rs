@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sealed sessions: the keys that two sockets share, and what goes with them.
+//!
+//! A [`Session`] belongs to a peer of a socket. It has a key for each direction ([`Keys`]), the
+//! ids of the requests sent ([`Ids`]), the window of those received ([`ReplayWindow`]) and the
+//! counters of control packets. What is sealed with which nonce is decided by the core
+//! (`protocol::session`); the bytes are worked on here.
+//!
+//! Locks: `ids`, `replay` and `control` are leaves; no other lock is taken under them.
+
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::{Arc, SetOnce};
+
+use crate::new_spinlock_bh;
+use crate::observe::counters::Counter;
+use crate::protocol::layout::Layout;
+use crate::protocol::session::control::{ControlSender, ControlWindow};
+use crate::protocol::session::ids::{Ids, IdsError};
+use crate::protocol::session::preamble::Preamble;
+use crate::protocol::session::replay::{ReplayWindow, Verdict};
+use crate::protocol::session::seq::MessageId;
+use crate::protocol::session::tag::SessionTag;
+use crate::protocol::session::TlsVersion;
+use crate::protocol::wire::{Common, Control, Header, SealedControl, MAX_RECORD, MIN_RECORD};
+use crate::sys::lock::SpinLockBh;
+
+mod install;
+mod keys;
+
+pub(crate) use self::install::{CryptoInfo, KeySetting};
+pub(crate) use self::keys::Keys;
+
+/// Requests of one peer of which no record has been authenticated: no more are kept at a time.
+const MAX_UNPROVEN: u32 = 1024;
+
+/// Why a record gave no plaintext.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenError {
+    /// It is not what the peer sealed.
+    BadRecord,
+    /// No memory for the plaintext.
+    NoMemory,
+}
+
+impl OpenError {
+    /// What counts it.
+    pub(crate) fn counter(self) -> Counter {
+        match self {
+            Self::BadRecord => Counter::TlsDecryptError,
+            Self::NoMemory => Counter::DropNoMemory,
+        }
+    }
+}
+
+/// Which way a key works.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// What we send.
+    Tx,
+    /// What we receive.
+    Rx,
+}
+
+/// What a local socket shares with one peer.
+#[pin_data]
+pub(crate) struct Session {
+    /// Tells the ids of its RPCs from those of other sessions of the socket.
+    pub(crate) tag: SessionTag,
+    tx: SetOnce<KBox<Keys>>,
+    rx: SetOnce<KBox<Keys>>,
+    unproven: Atomic<u32>,
+    #[pin]
+    ids: SpinLockBh<Ids>,
+    #[pin]
+    replay: SpinLockBh<ReplayWindow>,
+    #[pin]
+    control: SpinLockBh<ControlState>,
+}
+
+struct ControlState {
+    sender: ControlSender,
+    window: ControlWindow,
+}
+
+impl Session {
+    /// A session without keys: nothing can be sent or received yet, and nothing in clear.
+    pub(crate) fn new(tag: SessionTag) -> Result<Arc<Self>> {
+        let control = ControlState { sender: ControlSender::new(), window: ControlWindow::new() };
+        Arc::pin_init(
+            try_pin_init!(Self {
+                tag,
+                tx: SetOnce::new(),
+                rx: SetOnce::new(),
+                unproven: Atomic::new(0),
+                ids <- new_spinlock_bh!(Ids::new(), "homa_ids"),
+                replay <- new_spinlock_bh!(ReplayWindow::new(), "homa_replay"),
+                control <- new_spinlock_bh!(control, "homa_control"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The key that seals, once it is set.
+    pub(crate) fn tx(&self) -> Option<&Keys> {
+        self.tx.as_ref().map(|keys| &**keys)
+    }
+
+    /// The key that opens, once it is set.
+    pub(crate) fn rx(&self) -> Option<&Keys> {
+        self.rx.as_ref().map(|keys| &**keys)
+    }
+
+    /// Installs a key; EBUSY if there is one already.
+    pub(crate) fn install(&self, direction: Direction, keys: KBox<Keys>) -> Result {
+        let slot = match direction {
+            Direction::Tx => &self.tx,
+            Direction::Rx => &self.rx,
+        };
+        if slot.populate(keys) {
+            Ok(())
+        } else {
+            Err(EBUSY)
+        }
+    }
+
+    /// An id for a request, and its distance from the floor.
+    ///
+    /// EAGAIN while too many are unfinished, EKEYEXPIRED when there are no more.
+    pub(crate) fn next_id(&self) -> Result<(MessageId, u16)> {
+        let mut ids = self.ids.lock();
+        let id = ids.next().map_err(|e| match e {
+            IdsError::Full => EAGAIN,
+            IdsError::Exhausted => EKEYEXPIRED,
+            IdsError::Alloc => ENOMEM,
+        })?;
+        let distance = ids.floor_distance(id);
+        Ok((id, distance))
+    }
+
+    /// The RPC of this request is over.
+    pub(crate) fn finish_id(&self, id: MessageId) {
+        self.ids.lock().finish(id);
+    }
+
+    /// May a request with this id be new?
+    pub(crate) fn may_be_new(&self, id: MessageId) -> bool {
+        matches!(self.replay.lock().check(id), Verdict::Fresh | Verdict::Ahead)
+    }
+
+    /// The request `id` authenticated: takes its floor over and marks it.
+    ///
+    /// Returns the ids that are acknowledged thereby; EEXIST if it is a replay, ENOMEM.
+    pub(crate) fn mark(
+        &self,
+        id: MessageId,
+        preamble: &Preamble,
+    ) -> Result<Option<::core::ops::Range<u64>>> {
+        let mut replay = self.replay.lock();
+        let dead = replay.advance_floor(id, preamble.floor_distance);
+        match replay.mark(id) {
+            Ok(()) => Ok(dead),
+            Err(crate::protocol::session::replay::MarkError::Alloc) => Err(ENOMEM),
+            Err(_) => Err(EEXIST),
+        }
+    }
+
+    /// One more request of which nothing is authenticated; false if there are too many.
+    pub(crate) fn admit_unproven(&self) -> bool {
+        if self.unproven.fetch_add(1u32, Relaxed) < MAX_UNPROVEN {
+            return true;
+        }
+        self.release_unproven();
+        false
+    }
+
+    /// One such request less.
+    pub(crate) fn release_unproven(&self) {
+        self.unproven.fetch_sub(1u32, Relaxed);
+    }
+
+    /// Makes a sealed control packet; ENOKEY, EKEYEXPIRED.
+    pub(crate) fn seal_control(&self, inner: &Control, common: &Common) -> Result<Header> {
+        let keys = self.tx().ok_or(ENOKEY)?;
+        let counter = self.control.lock().sender.next().ok_or(EKEYEXPIRED)?;
+        let untagged = SealedControl::emit(inner, common, keys.flags(), counter);
+        let tag = keys.tag_control(counter, untagged.aad()).ok_or(EKEYEXPIRED)?;
+        Ok(untagged.finish(&tag))
+    }
+
+    /// Is this control packet, whose bytes are `packet`, from the peer and new?
+    pub(crate) fn open_control(
+        &self,
+        control: &SealedControl,
+        packet: &[u8],
+    ) -> Result<(), Counter> {
+        let keys = self.rx().ok_or(Counter::DropNoSession)?;
+        if control.flags != keys.flags() {
+            return Err(Counter::TlsDecryptError);
+        }
+        if !self.control.lock().window.check(control.counter) {
+            return Err(Counter::TlsReplay);
+        }
+        let aad = packet.get(..control.aad_len).ok_or(Counter::MalformedShort)?;
+        if !keys.check_control(control.counter, aad, &control.tag) {
+            return Err(Counter::TlsDecryptError);
+        }
+        if !self.control.lock().window.mark(control.counter) {
+            return Err(Counter::TlsReplay);
+        }
+        Ok(())
+    }
+}
+
+/// How a message of `plaintext` bytes (the preamble included) is cut into records.
+///
+/// As few records as there can be, of equal size: the CPU seals long runs best.
+pub(crate) fn layout(version: TlsVersion, plaintext: u32) -> Option<Layout> {
+    let records = plaintext.div_ceil(u32::from(MAX_RECORD)).max(1);
+    let size = plaintext.div_ceil(records).max(u32::from(MIN_RECORD));
+    Layout::sealed(plaintext, size, version.record_overhead())
+}

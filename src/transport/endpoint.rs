@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A socket's transport half: its peers, its RPCs, and those that are ready for the program.
+
+use kernel::list::{List, ListArc};
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::Arc;
+
+use super::net::Net;
+use super::outgoing::Outgoing;
+use super::peer::Peer;
+use super::rpc::{Identity, Rpc};
+use crate::new_spinlock_bh;
+use crate::observe::counters::Counter;
+use crate::protocol::msgout::MsgOut;
+use crate::protocol::rpc as core;
+use crate::protocol::session::tag::SessionTag;
+use crate::protocol::wire::{self, Ack, Common, Data};
+use crate::sys::addr::{Addr, SockAddr};
+use crate::sys::lock::SpinLockBh;
+use crate::sys::skbq::SkbQueue;
+use crate::sys::sock::SockRef;
+use crate::sys::table::Table;
+use crate::sys::time::now_ns;
+use crate::sys::timer::Timer;
+use crate::sys::uio::IovIter;
+use crate::tls::{Direction, Keys, Session};
+
+/// Buckets of a socket's tables.
+const BUCKETS: usize = 256;
+
+/// Peers that a socket remembers, sessions not counted.
+const MAX_PEERS: usize = 65_536;
+
+/// What a request is sent with.
+pub(crate) struct Request {
+    /// To whom.
+    pub(crate) to: SockAddr,
+    /// Returned with the response.
+    pub(crate) cookie: u64,
+    /// Only a recvmsg that names the RPC gets the response.
+    pub(crate) private: bool,
+}
+
+/// The transport half of a socket.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Endpoint {
+    /// The socket.
+    pub(crate) sk: SockRef,
+    /// Its namespace.
+    pub(crate) ns: Arc<Net>,
+    port: Atomic<u32>,
+    server: Atomic<bool>,
+    sealed_only: Atomic<bool>,
+    closed: Atomic<bool>,
+    next_tag: Atomic<u32>,
+    pub(super) peers: Table<Peer>,
+    pub(super) rpcs: Table<Rpc>,
+    /// RPCs for the program, in the order in which they became ready; private ones are not in it.
+    #[pin]
+    ready: SpinLockBh<List<Rpc>>,
+    #[pin]
+    pub(super) timer: Timer<Self>,
+}
+
+impl Endpoint {
+    /// The transport half of the new socket `sk`.
+    pub(crate) fn new(sk: SockRef, ns: Arc<Net>) -> Result<Arc<Self>> {
+        let endpoint = Arc::pin_init(
+            try_pin_init!(Self {
+                sk,
+                ns,
+                port: Atomic::new(0),
+                server: Atomic::new(false),
+                sealed_only: Atomic::new(false),
+                closed: Atomic::new(false),
+                next_tag: Atomic::new(1),
+                peers: Table::new(BUCKETS, GFP_KERNEL)?,
+                rpcs: Table::new(BUCKETS, GFP_KERNEL)?,
+                ready <- new_spinlock_bh!(List::new(), "homa_ready"),
+                timer <- Timer::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        endpoint.ns.stats.inc(Counter::LiveSockets);
+        Ok(endpoint)
+    }
+
+    /// Its port; 0 before it has one.
+    #[inline]
+    pub(crate) fn port(&self) -> u16 {
+        self.port.load(Relaxed) as u16
+    }
+
+    fn set_port(&self, port: u16) {
+        self.port.store(u32::from(port), Relaxed);
+        self.sk.set_local_port(port);
+    }
+
+    /// Gives it some client port. EADDRNOTAVAIL.
+    pub(crate) fn bind_any(self: &Arc<Self>) -> Result {
+        self.ns.claim_client_port(self, |port| self.set_port(port)).map(|_| ())
+    }
+
+    /// Gives it the server port `port`, and makes it a server; EADDRINUSE.
+    pub(crate) fn bind(self: &Arc<Self>, port: u16) -> Result {
+        let old = self.port();
+        if old == port {
+            self.set_server(true);
+            return Ok(());
+        }
+        self.ns.release_port(self, old);
+        self.set_port(port);
+        if let Err(e) = self.ns.claim_port(self, port) {
+            self.set_port(old);
+            self.ns.claim_port(self, old)?;
+            return Err(e);
+        }
+        self.set_server(true);
+        Ok(())
+    }
+
+    /// Does it take requests?
+    pub(crate) fn is_server(&self) -> bool {
+        self.server.load(Relaxed)
+    }
+
+    /// Decides whether it takes requests.
+    pub(crate) fn set_server(&self, on: bool) {
+        self.server.store(on, Relaxed);
+    }
+
+    /// Does it refuse plain messages?
+    pub(crate) fn is_sealed_only(&self) -> bool {
+        self.sealed_only.load(Relaxed)
+    }
+
+    /// Decides whether it refuses plain messages.
+    pub(crate) fn set_sealed_only(&self, on: bool) {
+        self.sealed_only.store(on, Relaxed);
+    }
+
+    /// Has it been closed or shut down?
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Relaxed)
+    }
+
+    /// The peer called `name`, if it is remembered.
+    pub(super) fn find_peer(&self, name: &SockAddr) -> Option<Arc<Peer>> {
+        self.peers.find(Peer::hash(&self.ns, name), |p| p.name == *name)
+    }
+
+    /// The peer called `name`, remembered from now on; `local` is the address that it used.
+    /// ENOMEM; ENOBUFS if there are too many.
+    pub(super) fn peer(&self, name: SockAddr, local: Addr) -> Result<Arc<Peer>> {
+        let hash = Peer::hash(&self.ns, &name);
+        if let Some(peer) = self.peers.find(hash, |p| p.name == name) {
+            return Ok(peer);
+        }
+        if self.peers.len() >= MAX_PEERS {
+            self.forget_idle_peers();
+            if self.peers.len() >= MAX_PEERS {
+                return Err(ENOBUFS);
+            }
+        }
+        let make = || Peer::new(&self.ns, name, local);
+        self.peers.find_or_insert_with(hash, |p| p.name == name, make)
+    }
+
+    fn forget_idle_peers(&self) {
+        let mut cursor = rand_bucket();
+        // A quarter of the table at a time: bounded work in softirq.
+        self.peers.scan(&mut cursor, BUCKETS / 4, |peer| !peer.is_idle());
+    }
+
+    /// Sends a request of `length` bytes. Returns its id. Sleeps.
+    ///
+    /// ENOKEY if it would have to go in clear and may not; EAGAIN, EKEYEXPIRED from the session; route
+    /// errors; ENOMEM, ENOBUFS, EFAULT.
+    pub(crate) fn send_request(
+        self: &Arc<Self>,
+        request: Request,
+        length: u32,
+        from: &mut IovIter,
+    ) -> Result<u64> {
+        let peer = self.peer(request.to, Addr::ANY)?;
+        let dst = peer.route(self)?;
+        let session = peer.session();
+        let config = &self.ns.config;
+        let (identity, out) = match session {
+            Some(session) => {
+                let (id, distance) = session.next_id()?;
+                let common = self.common(&peer, id.get());
+                let out = Outgoing::sealed(
+                    &self.sk,
+                    &dst,
+                    common,
+                    &session,
+                    id,
+                    distance,
+                    length,
+                    config.unscheduled,
+                    from,
+                )
+                .inspect_err(|_| session.finish_id(id))?;
+                let identity = Identity {
+                    id: id.get(),
+                    visible_id: session.tag.program_id(id),
+                    cookie: request.cookie,
+                    private: request.private,
+                    session: Some(session),
+                };
+                (identity, out)
+            }
+            None if self.is_sealed_only() => return Err(ENOKEY),
+            None => {
+                let id = self.ns.next_id();
+                let ack = peer.pop_ack().map(|id| Ack {
+                    client_id: id,
+                    server_port: peer.name.port,
+                });
+                let data = plain_data(length, ack);
+                let common = self.common(&peer, id);
+                let out =
+                    Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)?;
+                let identity = Identity {
+                    id,
+                    visible_id: id,
+                    cookie: request.cookie,
+                    private: request.private,
+                    session: None,
+                };
+                (identity, out)
+            }
+        };
+        let visible_id = identity.visible_id;
+        let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
+        let mut queue = SkbQueue::new();
+        out.transmit(&dst, &mut progress, &mut queue);
+        let state = core::Rpc::client(now_ns(), config, progress);
+        let rpc = Rpc::new(&self.ns, self.sk.clone(), peer, identity, state, Some(out), 0)?;
+        if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
+            self.end_id(&rpc);
+            return Err(e);
+        }
+        if self.is_closed() {
+            self.forget(&rpc);
+            return Err(ESHUTDOWN);
+        }
+        self.ns.stats.inc(Counter::RequestsSent);
+        self.send_all(&rpc, &dst, queue);
+        self.watch();
+        Ok(visible_id)
+    }
+
+    /// Sends the response of `length` bytes to the request that the program knows as `id` and got
+    /// from `to`. Sleeps.
+    ///
+    /// `Ok(false)` if there is no such request (any more): its client may have given up. EINVAL if
+    /// it was answered already; errors as for requests.
+    pub(crate) fn send_reply(
+        self: &Arc<Self>,
+        to: &SockAddr,
+        id: u64,
+        length: u32,
+        from: &mut IovIter,
+    ) -> Result<bool> {
+        let Some(rpc) = self.find_by_program_id(to, id) else {
+            return Ok(false);
+        };
+        if rpc.is_client() || rpc.state.lock().core.phase() != core::Phase::InService {
+            return Err(EINVAL);
+        }
+        let peer = &rpc.peer;
+        let dst = peer.route(self)?;
+        let config = &self.ns.config;
+        let common = self.common(peer, rpc.id);
+        let out = match &rpc.session {
+            Some(session) => {
+                // A message id is sealed once: whoever loses a race to reply must not have sealed.
+                let id = rpc.claim_reply().ok_or(EINVAL)?;
+                Outgoing::sealed(
+                    &self.sk,
+                    &dst,
+                    common,
+                    session,
+                    id,
+                    0,
+                    length,
+                    config.unscheduled,
+                    from,
+                )
+            }
+            None => {
+                let data = plain_data(length, None);
+                Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)
+            }
+        };
+        let out = match out {
+            Ok(out) => out,
+            Err(e) => {
+                if rpc.session.is_some() {
+                    // Part of the id's records may be sealed: it cannot be used again.
+                    self.forget(&rpc);
+                }
+                return Err(e);
+            }
+        };
+        let mut queue = SkbQueue::new();
+        let mut state = rpc.state.lock();
+        let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
+        out.transmit(&dst, &mut progress, &mut queue);
+        if !state.core.reply(now_ns(), config, progress) {
+            // Somebody else replied, or the client took the request back.
+            return Ok(false);
+        }
+        state.out = Some(out);
+        drop(state);
+        self.ns.stats.inc(Counter::ResponsesSent);
+        self.send_all(&rpc, &dst, queue);
+        self.watch();
+        Ok(true)
+    }
+
+    /// What all packets to `peer` about the RPC `id` say.
+    pub(super) fn common(&self, peer: &Peer, id: u64) -> Common {
+        Common { source_port: self.port(), destination_port: peer.name.port, sender_id: id }
+    }
+
+    /// The RPC with `name` that this end knows as `id` on the wire.
+    pub(super) fn find_rpc(&self, name: &SockAddr, id: u64) -> Option<Arc<Rpc>> {
+        self.rpcs.find(Rpc::hash(&self.ns, name, id), |rpc| rpc.is(name, id))
+    }
+
+    /// The RPC with `name` that the program knows as `id`.
+    fn find_by_program_id(&self, name: &SockAddr, id: u64) -> Option<Arc<Rpc>> {
+        let peer = self.find_peer(name)?;
+        let wire_id = match peer.session() {
+            Some(_) => crate::protocol::session::tag::split(id)?.1,
+            None => id,
+        };
+        self.find_rpc(name, wire_id).filter(|rpc| rpc.visible_id == id)
+    }
+
+    /// The first RPC, in no order, for which `is` holds.
+    pub(crate) fn find_any(&self, mut is: impl FnMut(&Rpc) -> bool) -> Option<Arc<Rpc>> {
+        let mut found = None;
+        self.for_each(|rpc| {
+            if found.is_none() && is(rpc) {
+                found = Some(rpc.clone());
+            }
+        });
+        found
+    }
+
+    /// Calls `f` for each RPC, under the lock of a bucket.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Arc<Rpc>)) {
+        let mut cursor = 0;
+        self.rpcs.scan(&mut cursor, BUCKETS, |rpc| {
+            f(rpc);
+            true
+        });
+    }
+
+    /// The source address that messages to `name` have. Route errors.
+    pub(crate) fn source_for(&self, name: &SockAddr) -> Result<Addr> {
+        Ok(self.peer(*name, Addr::ANY)?.route(self)?.source())
+    }
+
+    /// How many RPCs there are.
+    pub(crate) fn rpc_count(&self) -> usize {
+        self.rpcs.len()
+    }
+
+    /// The RPC is whole, or failed: the program can have it.
+    pub(super) fn make_ready(&self, rpc: &Arc<Rpc>) {
+        if rpc.private {
+            self.sk.wake_all_readers();
+            return;
+        }
+        // It is in no list yet: an RPC becomes ready once.
+        if let Some(entry) = ListArc::try_from_arc_or_drop(rpc.clone()) {
+            self.ready.lock().push_back(entry);
+        }
+        self.sk.data_ready();
+    }
+
+    /// Takes the RPC that has been ready longest.
+    pub(crate) fn next_ready(&self) -> Option<Arc<Rpc>> {
+        self.ready.lock().pop_front().map(ListArc::into_arc)
+    }
+
+    /// Puts an RPC back that could not be handed over.
+    pub(crate) fn put_back(&self, rpc: &Arc<Rpc>) {
+        self.put_back_quietly(rpc);
+        self.sk.data_ready();
+    }
+
+    /// The same, without waking anybody: the caller waits for something else than RPCs.
+    pub(crate) fn put_back_quietly(&self, rpc: &Arc<Rpc>) {
+        if rpc.private {
+            return;
+        }
+        if let Some(entry) = ListArc::try_from_arc_or_drop(rpc.clone()) {
+            self.ready.lock().push_front(entry);
+        }
+    }
+
+    /// Is an RPC ready?
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.lock().is_empty()
+    }
+
+    /// The RPC is over here: takes it out of the table and frees what it holds.
+    pub(crate) fn forget(&self, rpc: &Arc<Rpc>) {
+        self.rpcs.remove(rpc.hash, rpc);
+        self.end_id(rpc);
+        let mut state = rpc.state.lock();
+        state.core.finish();
+        let out = state.out.take();
+        let incoming = state.incoming.take();
+        rpc.uncharge(&mut state);
+        drop(state);
+        drop((out, incoming));
+    }
+
+    /// Fails the client's RPC with `error`: the program gets that instead of a response.
+    pub(crate) fn fail(&self, rpc: &Arc<Rpc>, error: Error) {
+        let mut state = rpc.state.lock();
+        if state.ready || !rpc.is_client() {
+            return;
+        }
+        state.core.finish();
+        state.error = Some(error);
+        state.ready = true;
+        let out = state.out.take();
+        let incoming = state.incoming.take();
+        drop(state);
+        drop((out, incoming));
+        self.end_id(rpc);
+        self.make_ready(rpc);
+    }
+
+    /// The client's RPC needs nothing more from the server: its id need not be kept alive.
+    pub(super) fn end_id(&self, rpc: &Rpc) {
+        if let (true, Some(session)) = (rpc.is_client(), &rpc.session) {
+            if let Some(id) = crate::protocol::session::seq::MessageId::new(rpc.id) {
+                session.finish_id(id);
+            }
+        }
+    }
+
+    /// Something waits for the peer: the timer must run.
+    pub(super) fn watch(self: &Arc<Self>) {
+        self.timer.start_if_idle(self, self.ns.config.resend_first);
+    }
+
+    /// Installs a key for the session with `name`, which begins with the first one.
+    ///
+    /// EBUSY if that direction has a key; ENOSPC if the socket has had too many sessions.
+    pub(crate) fn install_key(
+        self: &Arc<Self>,
+        name: SockAddr,
+        direction: Direction,
+        keys: KBox<Keys>,
+    ) -> Result {
+        let peer = self.peer(name, Addr::ANY)?;
+        let session = match peer.session() {
+            Some(session) => session,
+            None => {
+                let tag = self.next_tag.fetch_add(1u32, Relaxed);
+                let tag = u16::try_from(tag).ok().and_then(SessionTag::new).ok_or(ENOSPC)?;
+                peer.session_or_insert(Session::new(tag)?)
+            }
+        };
+        session.install(direction, keys)?;
+        self.ns.stats.inc(match direction {
+            Direction::Tx => Counter::TlsTxSw,
+            Direction::Rx => Counter::TlsRxSw,
+        });
+        self.abort_matching(ECONNRESET, |rpc| rpc.session.is_none() && rpc.peer.name == name);
+        Ok(())
+    }
+
+    /// Ends RPCs: clients' fail with `error`, servers' are dropped.
+    pub(crate) fn abort_matching(&self, error: Error, mut is: impl FnMut(&Rpc) -> bool) {
+        while let Some(rpc) = self.find_any(|rpc| is(rpc) && !(rpc.is_client() && rpc.is_ready()))
+        {
+            if rpc.is_client() {
+                self.fail(&rpc, error);
+            } else {
+                self.forget(&rpc);
+            }
+        }
+    }
+
+    /// shutdown(2): no more RPCs; whoever waits learns it.
+    pub(crate) fn shut_down(&self) {
+        self.closed.store(true, Relaxed);
+        self.abort_matching(ESHUTDOWN, |_| true);
+        self.sk.wake_all_readers();
+    }
+
+    /// close(2): nobody can find it any more, and it keeps nothing.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.closed.store(true, Relaxed);
+        self.ns.release_port(self, self.port());
+        self.timer.cancel_sync();
+        self.rpcs.drain(|rpc| {
+            self.end_id(&rpc);
+            let mut state = rpc.state.lock();
+            state.core.finish();
+            let out = state.out.take();
+            drop(state);
+            drop(out);
+        });
+        while self.next_ready().is_some() {}
+        self.peers.drain(drop);
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Endpoint {
+    fn drop(self: Pin<&mut Self>) {
+        self.ns.stats.dec(Counter::LiveSockets);
+    }
+}
+
+/// The fields of DATA that do not depend on the place of a packet.
+fn plain_data(length: u32, ack: Option<Ack>) -> Data {
+    Data {
+        message_length: length,
+        incoming: 0,
+        ack,
+        cutoff_version: 0,
+        retransmit: false,
+        offset: 0,
+        payload: 0,
+    }
+}
+
+fn rand_bucket() -> usize {
+    crate::sys::rand::below(BUCKETS as u32) as usize
+}
+
+/// Longest message of a program, in bytes.
+pub(crate) const MAX_MESSAGE: usize = wire::MAX_MESSAGE as usize;

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An incoming message: the packets that hold its bytes, and the records opened from them.
+
+use kernel::prelude::*;
+
+use crate::observe::counters::{Counter, Stats};
+use crate::protocol::layout::{Layout, Record};
+use crate::protocol::msgin::Range;
+use crate::protocol::rpc as core;
+use crate::protocol::session::preamble::Preamble;
+use crate::protocol::session::seq::MessageId;
+use crate::sys::secret::SecretBuf;
+use crate::sys::skb::{Skb, SkBuff};
+use crate::sys::skbq::SkbQueue;
+use crate::sys::uio::IovIter;
+use crate::tls::{Keys, OpenError};
+
+crate::plain! {
+    /// Which bytes of the stream a kept packet has, and where in it (in its control block).
+    struct Part {
+        start: u32,
+        end: u32,
+        skip: u32,
+    }
+}
+
+/// The received part of one message.
+pub(crate) struct Incoming {
+    /// Packets with bytes that are still needed, in the order of the stream, disjoint.
+    parts: SkbQueue,
+    sealed: Option<Sealed>,
+}
+
+/// What a sealed message adds.
+struct Sealed {
+    layout: Layout,
+    /// The plaintext of each record that opened, each with its content type at the end.
+    records: KVec<Option<SecretBuf>>,
+    opened: u32,
+    /// What record 0 said; nothing else is opened before it.
+    preamble: Option<Preamble>,
+}
+
+/// What came of trying to open records.
+pub(crate) enum Opened {
+    /// Nothing opened.
+    Nothing,
+    /// Some records opened; if record 0 was among them, here is what it said.
+    Some(Option<Preamble>),
+    /// The first record did not authenticate, or contradicts the headers: nothing here is true.
+    False,
+}
+
+impl Incoming {
+    /// Nothing is here.
+    pub(super) fn new() -> Self {
+        Self { parts: SkbQueue::new(), sealed: None }
+    }
+
+    /// The message is sealed in this way. ENOMEM.
+    pub(super) fn expect_sealed(&mut self, layout: Layout) -> Result {
+        if let Some(sealed) = &self.sealed {
+            return if sealed.layout == layout { Ok(()) } else { Err(EBADMSG) };
+        }
+        let count = layout.records() as usize;
+        let mut records = KVec::with_capacity(count, GFP_ATOMIC)?;
+        for _ in 0..count {
+            records.push(None, GFP_ATOMIC)?;
+        }
+        self.sealed = Some(Sealed { layout, records, opened: 0, preamble: None });
+        Ok(())
+    }
+
+    /// Keeps `skb`, which has the bytes `range` of the stream from byte `skip` on.
+    pub(super) fn keep(&mut self, mut skb: SkBuff, range: Range, skip: u32) {
+        skb.set_cb(&Part { start: range.start, end: range.end, skip });
+        self.parts.insert_by(skb, |skb| skb.cb::<Part>().start);
+    }
+
+    /// Has anything of a sealed message been authenticated?
+    pub(super) fn is_proven(&self) -> bool {
+        self.sealed.as_ref().is_some_and(|s| s.preamble.is_some())
+    }
+
+    /// Are all records open? True for a plain message.
+    pub(super) fn is_open(&self) -> bool {
+        self.sealed.as_ref().is_none_or(|s| s.opened == s.layout.records())
+    }
+
+    /// Opens the records that are complete now that `range` has arrived. `id` is the message's.
+    ///
+    /// A record that does not open is forgotten, in `core` too, and so asked for again.
+    pub(super) fn open(
+        &mut self,
+        core: &mut core::Rpc,
+        range: Range,
+        keys: &Keys,
+        id: MessageId,
+        stats: &Stats,
+    ) -> Opened {
+        let Some(sealed) = self.sealed.as_mut() else {
+            return Opened::Nothing;
+        };
+        let layout = sealed.layout;
+        let mut range = range;
+        let mut preamble = None;
+        if sealed.preamble.is_none() {
+            let Some(record) = layout.record(0).filter(|r| core.has(r.stream)) else {
+                return Opened::Nothing;
+            };
+            if let Err(e) = sealed.open_record(&self.parts, &record, keys, id) {
+                stats.inc(e.counter());
+                return Opened::False;
+            }
+            preamble = sealed.read_preamble();
+            if preamble.is_none() {
+                stats.inc(Counter::TlsDecryptError);
+                return Opened::False;
+            }
+            stats.inc(Counter::TlsRecordsOpened);
+            cut_out(&mut self.parts, record.stream);
+            // Others may have waited for this one.
+            range = layout.stream();
+        }
+        let mut any = preamble.is_some();
+        for record in layout.records_in(range) {
+            if sealed.has(&record) || !core.has(record.stream) {
+                continue;
+            }
+            match sealed.open_record(&self.parts, &record, keys, id) {
+                Ok(()) => {
+                    stats.inc(Counter::TlsRecordsOpened);
+                    any = true;
+                }
+                Err(e) => {
+                    stats.inc(e.counter());
+                    if !core.forget(record.stream) {
+                        return Opened::False;
+                    }
+                }
+            }
+            cut_out(&mut self.parts, record.stream);
+        }
+        if any {
+            Opened::Some(preamble)
+        } else {
+            Opened::Nothing
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Takes it out, to be copied without a lock.
+    pub(crate) fn take(&mut self) -> Self {
+        ::core::mem::replace(self, Self::new())
+    }
+
+    /// Bytes that the program gets, if the stream has `stream` bytes.
+    pub(crate) fn length(&self, stream: u32) -> u32 {
+        match &self.sealed {
+            Some(sealed) => sealed.preamble.map_or(0, |p| p.length),
+            None => stream,
+        }
+    }
+
+    /// Copies the program's bytes `from .. from + len` out. Process context.
+    pub(crate) fn copy_out(&self, from: u32, len: u32, to: &mut IovIter) -> Result {
+        let wanted = Range { start: from, end: from.saturating_add(len) };
+        match &self.sealed {
+            Some(sealed) => sealed.copy_out(wanted, to),
+            None => {
+                for skb in self.parts.iter() {
+                    let part: Part = skb.cb();
+                    let bytes = Range { start: part.start, end: part.end };
+                    if let Some(bytes) = bytes.intersect(&wanted) {
+                        let at = part.skip + (bytes.start - part.start);
+                        skb.copy_to_iter(at as usize, to, bytes.len() as usize)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Sealed {
+    fn has(&self, record: &Record) -> bool {
+        self.records.get(usize::from(record.index)).is_some_and(Option::is_some)
+    }
+
+    fn open_record(
+        &mut self,
+        parts: &SkbQueue,
+        record: &Record,
+        keys: &Keys,
+        id: MessageId,
+    ) -> Result<(), OpenError> {
+        let runs = parts.iter().flat_map(|skb| runs_of(skb, record.stream));
+        let plaintext = keys.open_record(runs, record.plaintext.len() as u16, id, record.index)?;
+        let slot = self.records.get_mut(usize::from(record.index)).ok_or(OpenError::BadRecord)?;
+        *slot = Some(plaintext);
+        self.opened += 1;
+        Ok(())
+    }
+
+    /// Reads record 0's preamble and compares it with what the headers said.
+    fn read_preamble(&mut self) -> Option<Preamble> {
+        let record = self.records.first()?.as_ref()?;
+        let bytes = record.get(..self.layout.record(0)?.plaintext.len() as usize)?;
+        let preamble = Preamble::parse(bytes).ok()?;
+        if !preamble.agrees_with(self.layout.length()) {
+            return None;
+        }
+        self.preamble = Some(preamble);
+        Some(preamble)
+    }
+
+    fn copy_out(&self, wanted: Range, to: &mut IovIter) -> Result {
+        let skip = Preamble::LEN as u32;
+        // In the message, the program's bytes follow the preamble.
+        let wanted = Range {
+            start: wanted.start.saturating_add(skip),
+            end: wanted.end.saturating_add(skip),
+        };
+        for (index, plaintext) in self.records.iter().enumerate() {
+            let record = self.layout.record(index as u32).ok_or(EBADMSG)?;
+            if let Some(bytes) = record.plaintext.intersect(&wanted) {
+                let plaintext = plaintext.as_ref().ok_or(EBADMSG)?;
+                let at = bytes.start - record.plaintext.start;
+                plaintext.copy_to_iter(at as usize, bytes.len() as usize, to)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The runs of bytes that `skb` has of `range`.
+fn runs_of(skb: &Skb, range: Range) -> impl Iterator<Item = &[u8]> {
+    let part: Part = skb.cb();
+    let bytes = Range { start: part.start, end: part.end }.intersect(&range);
+    bytes.into_iter().flat_map(move |bytes| {
+        let at = part.skip.wrapping_add(bytes.start.wrapping_sub(part.start));
+        skb.runs(at as usize, bytes.len() as usize)
+    })
+}
+
+/// Takes the bytes `range` out of `parts`: packets that hold nothing else are freed, others are
+/// marked as holding less.
+fn cut_out(parts: &mut SkbQueue, range: Range) {
+    let mut right = None;
+    parts.for_each_mut(|skb| {
+        let mut part: Part = skb.cb();
+        let Some(hit) = (Range { start: part.start, end: part.end }).intersect(&range) else {
+            return;
+        };
+        if part.start < hit.start && hit.end < part.end {
+            // A piece on either side: the right one gets a packet of its own.
+            if let Ok(mut clone) = skb.clone_shared(GFP_ATOMIC) {
+                let skip = part.skip + (hit.end - part.start);
+                clone.set_cb(&Part { start: hit.end, end: part.end, skip });
+                right = Some(clone);
+            }
+            part.end = hit.start;
+        } else if part.start < hit.start {
+            part.end = hit.start;
+        } else {
+            part.skip += hit.end - part.start;
+            part.start = hit.end;
+        }
+        skb.set_cb(&part);
+    });
+    drop(parts.extract_if(|skb| {
+        let part: Part = skb.cb();
+        part.start >= part.end
+    }));
+    if let Some(skb) = right {
+        parts.insert_by(skb, |skb| skb.cb::<Part>().start);
+    }
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An outgoing message: its bytes as packets that are kept until the peer has them.
+//!
+//! The message is cut into segments of up to 64 KiB when it is handed in; each is one skb, headers
+//! and all, sealed already if there is a session. What is sent are *clones*, which share the
+//! bytes: nobody changes those any more. The stack or the device cuts segments into packets.
+//!
+//! A retransmission is the same bytes again, as a whole segment or as packets made for it.
+
+use kernel::prelude::*;
+
+use crate::protocol::layout::{Cut, Layout, Segment};
+use crate::protocol::msgin::Range;
+use crate::protocol::msgout::MsgOut;
+use crate::protocol::session::preamble::Preamble;
+use crate::protocol::session::seq::MessageId;
+use crate::protocol::wire::{Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN};
+use crate::sys::builder::SkbBuilder;
+use crate::sys::route::Dst;
+use crate::sys::skb::{Gso, GsoKind, Skb, SkBuff};
+use crate::sys::skbq::SkbQueue;
+use crate::sys::sock::Sock;
+use crate::sys::uio::IovIter;
+use crate::tls::{self, Session};
+
+/// Largest IP packet, and so segment.
+const MAX_IP: usize = 65_535;
+
+/// The header that all packets of a message share but for their place.
+#[derive(Clone, Copy)]
+enum Template {
+    Plain(Data),
+    Sealed(SealedData),
+}
+
+crate::plain! {
+    /// Which bytes of the stream a kept segment has (in its control block).
+    struct Kept {
+        start: u32,
+        end: u32,
+        first_record: u32,
+    }
+}
+
+/// A message on its way out.
+pub(crate) struct Outgoing {
+    common: Common,
+    template: Template,
+    layout: Layout,
+    cut: Cut,
+    segments: SkbQueue,
+}
+
+/// How packets to `dst` are cut if the transport header has `header` bytes.
+fn cut_for(dst: &Dst, header: usize) -> Result<Cut> {
+    let headers = dst.ip_header_len() + header;
+    let packet = dst.mtu().min(MAX_IP).checked_sub(headers).ok_or(EMSGSIZE)?;
+    let segment = dst.gso_max_size().min(MAX_IP).saturating_sub(headers);
+    Cut::new(packet as u32, segment as u32).ok_or(EMSGSIZE)
+}
+
+/// Everything below the returned offset is sent without a grant: `unscheduled` bytes, in whole
+/// segments.
+fn unasked(layout: &Layout, cut: &Cut, unscheduled: u32) -> u32 {
+    let range = Range { start: 0, end: unscheduled.min(layout.stream_length()) };
+    layout.segments(cut, range).last().map_or(0, |s| s.stream.end)
+}
+
+impl Outgoing {
+    /// Takes a plain message of `length` bytes from a program. Sleeps.
+    pub(crate) fn plain(
+        sk: &Sock,
+        dst: &Dst,
+        common: Common,
+        mut data: Data,
+        unscheduled: u32,
+        from: &mut IovIter,
+    ) -> Result<Self> {
+        let layout = Layout::plain(data.message_length).ok_or(EINVAL)?;
+        let cut = cut_for(dst, DATA_LEN)?;
+        data.incoming = unasked(&layout, &cut, unscheduled);
+        let mut segments = SkbQueue::new();
+        let ack = data.ack.take();
+        for segment in layout.segments(&cut, layout.stream()) {
+            let mut builder = new_segment(dst, &cut, DATA_LEN, segment.stream.len() as usize)?;
+            builder.append_iter(from, segment.stream.len() as usize)?;
+            let mut head = at_place(&data, &segment);
+            if segment.stream.start == 0 {
+                head.ack = ack;
+            }
+            builder.push(&head.emit(&common))?;
+            segments.push_back(finish(builder, sk, &cut, &segment));
+        }
+        Ok(Self { common, template: Template::Plain(data), layout, cut, segments })
+    }
+
+    /// Takes a message of `length` bytes from a program and seals it as message `id` of `session`.
+    /// Sleeps.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn sealed(
+        sk: &Sock,
+        dst: &Dst,
+        common: Common,
+        session: &Session,
+        id: MessageId,
+        floor_distance: u16,
+        length: u32,
+        unscheduled: u32,
+        from: &mut IovIter,
+    ) -> Result<Self> {
+        let tx = session.tx().ok_or(ENOKEY)?;
+        let plaintext = length.checked_add(PREAMBLE_LEN).ok_or(EMSGSIZE)?;
+        let layout = tls::layout(tx.version(), plaintext).ok_or(EMSGSIZE)?;
+        let cut = cut_for(dst, SEALED_DATA_LEN)?;
+        let mut data = SealedData {
+            message_length: plaintext,
+            incoming: unasked(&layout, &cut, unscheduled),
+            cutoff_version: 0,
+            retransmit: false,
+            flags: tx.flags(),
+            record_size: layout.record_size() as u16,
+            first_record: 0,
+            sequence: 0,
+            window: cut.packet() as u16,
+            place_from_ip_id: false,
+            payload: 0,
+        };
+        let preamble = Preamble { length, floor_distance, padded: false }.emit();
+        let mut segments = SkbQueue::new();
+        for segment in layout.segments(&cut, layout.stream()) {
+            let len = segment.stream.len() as usize;
+            let mut builder = new_segment(dst, &cut, SEALED_DATA_LEN, len)?;
+            for record in layout.records_in(segment.stream) {
+                tx.begin_record(&mut builder)?;
+                let mut bytes = record.plaintext.len();
+                if record.index == 0 {
+                    builder.append(&preamble)?;
+                    bytes = bytes.saturating_sub(PREAMBLE_LEN);
+                }
+                builder.append_iter(from, bytes as usize)?;
+                let at = record.stream.start.saturating_sub(segment.stream.start);
+                let plaintext = record.plaintext.len() as u16;
+                tx.seal_record(&mut builder, at as usize, plaintext, id, record.index)?;
+            }
+            data.first_record = segment.first_record;
+            let incoming = data.incoming;
+            data.incoming = incoming.max(segment.stream.end);
+            builder.push(&data.emit(&common))?;
+            data.incoming = incoming;
+            segments.push_back(finish(builder, sk, &cut, &segment));
+        }
+        Ok(Self { common, template: Template::Sealed(data), layout, cut, segments })
+    }
+
+    /// Bytes of the message as it is sent.
+    pub(crate) fn stream_length(&self) -> u32 {
+        self.layout.stream_length()
+    }
+
+    /// Adds to `queue` what `progress` permits to be sent now, and marks it as sent.
+    pub(crate) fn transmit(&self, dst: &Dst, progress: &mut MsgOut, queue: &mut SkbQueue) {
+        for skb in self.segments.iter() {
+            if !progress.can_send() {
+                break;
+            }
+            let kept: Kept = skb.cb();
+            if kept.end <= progress.sent() {
+                continue;
+            }
+            // Without memory it counts as sent all the same: lost, and asked for again.
+            if let Ok(copy) = again(skb, dst) {
+                queue.push_back(copy);
+            }
+            progress.advance(kept.end);
+        }
+    }
+
+    /// Adds to `queue` the bytes of `range` once more. Returns the number of packets.
+    pub(crate) fn retransmit(&self, sk: &Sock, dst: &Dst, range: Range, queue: &mut SkbQueue) -> u64 {
+        let before = queue.len();
+        for skb in self.segments.iter() {
+            let kept: Kept = skb.cb();
+            let whole = Range { start: kept.start, end: kept.end };
+            match range.intersect(&whole) {
+                None => {}
+                Some(part) if part == whole => {
+                    if let Ok(copy) = again(skb, dst) {
+                        queue.push_back(copy);
+                    }
+                }
+                Some(part) => self.retransmit_part(sk, dst, skb, &kept, part, queue),
+            }
+        }
+        queue.len().saturating_sub(before) as u64
+    }
+
+    fn retransmit_part(
+        &self,
+        sk: &Sock,
+        dst: &Dst,
+        skb: &Skb,
+        kept: &Kept,
+        part: Range,
+        queue: &mut SkbQueue,
+    ) {
+        let segment = Segment { stream: part, plaintext: part, first_record: 0, records: 0 };
+        for packet in segment.packets(&self.cut) {
+            if let Ok(skb) = self.one_packet(sk, dst, skb, kept, packet) {
+                queue.push_back(skb);
+            }
+        }
+    }
+
+    /// A packet with the bytes `packet` of the stream, which are in `skb`.
+    fn one_packet(
+        &self,
+        sk: &Sock,
+        dst: &Dst,
+        skb: &Skb,
+        kept: &Kept,
+        packet: Range,
+    ) -> Result<SkBuff> {
+        let len = packet.len() as usize;
+        let place = packet.start.saturating_sub(kept.start);
+        let mut builder =
+            SkbBuilder::new(dst.headroom() + SEALED_DATA_LEN, len, false, GFP_ATOMIC)?;
+        let header = match &self.template {
+            Template::Plain(_) => DATA_LEN,
+            Template::Sealed(_) => SEALED_DATA_LEN,
+        };
+        for run in skb.runs(header + place as usize, len) {
+            builder.append(run)?;
+        }
+        match self.template {
+            Template::Plain(mut data) => {
+                data.retransmit = true;
+                data.offset = packet.start;
+                builder.push(&data.emit(&self.common))?;
+            }
+            Template::Sealed(mut data) => {
+                data.retransmit = true;
+                data.first_record = kept.first_record as u16;
+                data.sequence = place;
+                builder.push(&data.emit(&self.common))?;
+            }
+        }
+        let skb = builder.as_skb();
+        skb.set_transport_header_here();
+        skb.set_checksum_unnecessary();
+        skb.set_owner_w(sk);
+        Ok(builder.finish())
+    }
+}
+
+/// The header of a plain segment.
+fn at_place(data: &Data, segment: &Segment) -> Data {
+    Data {
+        offset: segment.stream.start,
+        incoming: data.incoming.max(segment.stream.end),
+        ..*data
+    }
+}
+
+/// An empty segment for `len` bytes of payload.
+fn new_segment(dst: &Dst, cut: &Cut, header: usize, len: usize) -> Result<SkbBuilder> {
+    // What fits a packet is cheapest in the linear part; what is to be cut, in fragments.
+    let linear = if len <= cut.packet() as usize { len } else { 0 };
+    SkbBuilder::new(dst.headroom() + header, linear, true, GFP_KERNEL)
+}
+
+/// A filled segment, ready to be cloned.
+fn finish(mut builder: SkbBuilder, sk: &Sock, cut: &Cut, segment: &Segment) -> SkBuff {
+    let skb = builder.as_skb();
+    skb.set_transport_header_here();
+    skb.set_checksum_unnecessary();
+    let len = segment.stream.len();
+    if len > cut.packet() {
+        // SCTP's kind: only software devices claim to cut that, so that whoever cuts ours calls
+        // our own callback.
+        skb.set_gso(Gso {
+            size: cut.packet() as u16,
+            segs: len.div_ceil(cut.packet()) as u16,
+            kind: GsoKind::SCTP,
+        });
+    }
+    skb.set_cb(&Kept {
+        start: segment.stream.start,
+        end: segment.stream.end,
+        first_record: u32::from(segment.first_record),
+    });
+    skb.set_owner_w(sk);
+    builder.finish()
+}
+
+/// What to send of a segment that is kept.
+fn again(skb: &SkBuff, dst: &Dst) -> Result<SkBuff> {
+    if skb.is_cloned() {
+        // The one sent before is still under way, with its IP header in the headroom.
+        skb.copy_linear(dst.headroom(), GFP_ATOMIC)
+    } else {
+        skb.try_clone(GFP_ATOMIC)
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The other end: what a socket remembers about one remote address and port.
+
+use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
+use kernel::sync::Arc;
+
+use super::endpoint::Endpoint;
+use super::net::Net;
+use crate::new_spinlock_bh;
+use crate::observe::counters::Counter;
+use crate::protocol::acks::{PendingAcks, MAX_ACKS};
+use crate::sys::addr::{Addr, SockAddr};
+use crate::sys::lock::SpinLockBh;
+use crate::sys::route::{Dst, Flow};
+use crate::tls::Session;
+
+/// A remote socket, as one local socket sees it.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Peer {
+    /// Its address and port.
+    pub(crate) name: SockAddr,
+    /// The local address that it used, and expects answers from; `Addr::ANY` if we spoke first.
+    local: Addr,
+    ns: Arc<Net>,
+    /// RPCs with it.
+    rpcs: Atomic<u32>,
+    /// There is a session: nothing may go there in clear any more.
+    sealed: Atomic<bool>,
+    #[pin]
+    state: SpinLockBh<State>,
+}
+
+struct State {
+    route: Option<Dst>,
+    acks: PendingAcks,
+    session: Option<Arc<Session>>,
+}
+
+impl Peer {
+    /// Remembers `name`.
+    pub(super) fn new(ns: &Arc<Net>, name: SockAddr, local: Addr) -> Result<Arc<Self>> {
+        let state = State { route: None, acks: PendingAcks::new(), session: None };
+        let peer = Arc::pin_init(
+            try_pin_init!(Self {
+                name,
+                local,
+                ns: ns.clone(),
+                rpcs: Atomic::new(0),
+                sealed: Atomic::new(false),
+                state <- new_spinlock_bh!(state, "homa_peer"),
+            }),
+            GFP_ATOMIC,
+        )?;
+        ns.stats.inc(Counter::LivePeers);
+        Ok(peer)
+    }
+
+    /// The hash under which a socket's table keeps the peer called `name`.
+    pub(super) fn hash(ns: &Net, name: &SockAddr) -> u64 {
+        let [a, b] = name.addr.words();
+        ns.hash.hash3(a, b, u64::from(name.port))
+    }
+
+    /// The route to it; looked up anew when it went stale.
+    pub(crate) fn route(&self, endpoint: &Endpoint) -> Result<Dst> {
+        if let Some(dst) = &self.state.lock().route {
+            if dst.is_valid() {
+                return Ok(dst.clone());
+            }
+        }
+        let bound = endpoint.sk.local_addr();
+        let dst = Dst::lookup(
+            &endpoint.sk,
+            &Flow {
+                source: if bound.is_any() { self.local } else { bound },
+                dest: self.name.addr,
+                sport: endpoint.port(),
+                dport: self.name.port,
+                scope: self.name.scope,
+                tos: endpoint.sk.tos(),
+            },
+        )?;
+        let old = self.state.lock().route.replace(dst.clone());
+        drop(old);
+        Ok(dst)
+    }
+
+    /// The session with it, if there is one.
+    pub(crate) fn session(&self) -> Option<Arc<Session>> {
+        if !self.is_sealed() {
+            return None;
+        }
+        self.state.lock().session.clone()
+    }
+
+    /// The session with it; `session` becomes it if there is none.
+    pub(crate) fn session_or_insert(&self, session: Arc<Session>) -> Arc<Session> {
+        let mut state = self.state.lock();
+        self.sealed.store(true, Relaxed);
+        state.session.get_or_insert(session).clone()
+    }
+
+    /// Is there a session with it?
+    #[inline]
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Relaxed)
+    }
+
+    /// Notes that the response of the plain RPC `id` arrived. Returns ids for an ACK packet when
+    /// there are enough.
+    pub(super) fn add_ack(&self, id: u64) -> Option<[u64; MAX_ACKS]> {
+        self.state.lock().acks.push(id)
+    }
+
+    /// An acknowledgment to send along with DATA.
+    pub(super) fn pop_ack(&self) -> Option<u64> {
+        self.state.lock().acks.pop()
+    }
+
+    /// One more RPC refers to it.
+    pub(super) fn enter(&self) {
+        self.rpcs.add(1, Relaxed);
+    }
+
+    /// One RPC less.
+    pub(super) fn leave(&self) {
+        self.rpcs.fetch_sub(1, Relaxed);
+    }
+
+    /// How many RPCs refer to it.
+    pub(super) fn rpc_count(&self) -> u32 {
+        self.rpcs.load(Relaxed)
+    }
+
+    /// May it be forgotten?
+    pub(super) fn is_idle(&self) -> bool {
+        self.rpcs.load(Relaxed) == 0 && !self.is_sealed()
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Peer {
+    fn drop(self: Pin<&mut Self>) {
+        self.ns.stats.dec(Counter::LivePeers);
+    }
+}

@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Packets that arrive. Softirq.
+//!
+//! Every packet ends here in one of three ways: it becomes part of an incoming message, it changes
+//! the state of an RPC, or it is dropped and counted.
+
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::endpoint::Endpoint;
+use super::incoming::Opened;
+use super::net::Net;
+use super::peer::Peer;
+use super::rpc::{Identity, Rpc, State};
+use crate::observe::counters::Counter;
+use crate::protocol::layout::Layout;
+use crate::protocol::msgin::{MsgIn, Range};
+use crate::protocol::rpc::{self as core, Action, Data as Verdict, Failure, Phase};
+use crate::protocol::wire::{
+    Ack, Body, Control, Packet, SealedControl, SealedData, MAX_HEADER, SEALED_DATA_LEN,
+};
+use crate::sys::addr::{Family, SockAddr};
+use crate::sys::netns;
+use crate::sys::proto::IcmpError;
+use crate::sys::skb::{Skb, SkBuff};
+use crate::sys::time::now_ns;
+use crate::tls::Session;
+
+/// What a DATA packet brings, plain or sealed.
+struct Payload {
+    /// Bytes of the stream.
+    range: Range,
+    /// Where they begin in the packet.
+    skip: u32,
+    /// Length of the stream.
+    length: u32,
+    /// The sender sends so far unasked.
+    incoming: u32,
+    /// How a sealed message is cut.
+    layout: Option<Layout>,
+}
+
+/// A packet, or several that GRO chained.
+pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
+    let Some(ns) = Net::of(net) else {
+        return;
+    };
+    let mut chained = skb.take_frag_list();
+    one(&ns, skb);
+    while let Some(skb) = chained.pop_front() {
+        one(&ns, skb);
+    }
+}
+
+/// What came of a packet: it was used, or dropped for a reason.
+type Outcome = Result<(), Counter>;
+
+fn one(ns: &Arc<Net>, skb: SkBuff) {
+    ns.stats.inc(Counter::PacketsReceived);
+    if let Err(why) = dispatch(ns, skb) {
+        ns.stats.inc(why);
+    }
+}
+
+fn dispatch(ns: &Arc<Net>, skb: SkBuff) -> Outcome {
+    let mut copy = [0; MAX_HEADER];
+    let head = header_bytes(&skb, &mut copy);
+    let packet = match Packet::parse(head, skb.len()) {
+        Ok(packet) => packet,
+        Err(why) => {
+            ns.stats.malformed(why);
+            return Ok(());
+        }
+    };
+    let common = &packet.common;
+    let endpoint = ns.find_port(common.destination_port).ok_or(Counter::DropNoSocket)?;
+    check_address(&endpoint, &skb)?;
+    let addr = skb.source();
+    let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
+    let name = SockAddr { addr, port: common.source_port, scope };
+    let id = common.local_id();
+    match packet.body {
+        Body::Data(data) => {
+            if let Some(ack) = data.ack {
+                handle_ack(&endpoint, &name, &ack);
+            }
+            let start = data.offset;
+            let range = Range { start, end: start.saturating_add(data.payload) };
+            let payload = Payload {
+                range,
+                skip: packet.header_len as u32,
+                length: data.message_length,
+                incoming: data.incoming,
+                layout: None,
+            };
+            plain_data(&endpoint, &name, id, skb, payload)
+        }
+        Body::SealedData(data) => sealed_data(&endpoint, &name, id, skb, &data),
+        Body::Control(control) => {
+            let rpc = endpoint.find_rpc(&name, id);
+            if rpc.as_ref().is_some_and(|rpc| rpc.session.is_some())
+                || endpoint.find_peer(&name).is_some_and(|peer| peer.is_sealed())
+            {
+                return Err(Counter::DropPlain);
+            }
+            handle_control(&endpoint, &name, id, rpc, None, &control, &skb)
+        }
+        Body::SealedControl(control) => {
+            let peer = endpoint.find_peer(&name).ok_or(Counter::DropNoSession)?;
+            let session = peer.session().ok_or(Counter::DropNoSession)?;
+            authenticate(&session, &control, &skb)?;
+            let rpc = endpoint.find_rpc(&name, id).filter(|rpc| rpc.session.is_some());
+            handle_control(&endpoint, &name, id, rpc, Some(&session), &control.inner, &skb)
+        }
+    }
+}
+
+/// The packet's first bytes: as they lie there, if that covers any DATA header.
+fn header_bytes<'a>(skb: &'a Skb, copy: &'a mut [u8; MAX_HEADER]) -> &'a [u8] {
+    let head = skb.head();
+    if head.len() >= MAX_HEADER || head.len() == skb.len() {
+        return head;
+    }
+    // The payload of DATA may be in fragments; control packets are linear almost always.
+    if head.len() >= SEALED_DATA_LEN && head.get(11).is_some_and(|kind| *kind & 0xf == 0) {
+        return head;
+    }
+    let n = skb.len().min(MAX_HEADER);
+    match copy.get_mut(..n) {
+        Some(copy) if skb.copy_bits(0, copy) => copy,
+        _ => &[],
+    }
+}
+
+/// May this socket have this packet?
+fn check_address(endpoint: &Endpoint, skb: &Skb) -> Outcome {
+    let sk = &endpoint.sk;
+    let bound = sk.local_addr();
+    let family_ok = match skb.family() {
+        Family::V4 => sk.family() == Family::V4 || !sk.is_v6only(),
+        Family::V6 => sk.family() == Family::V6,
+    };
+    if !family_ok || !(bound.is_any() || bound == skb.dest()) {
+        return Err(Counter::DropNoSocket);
+    }
+    let device = sk.bound_dev_if();
+    if device != 0 && device != skb.ifindex() {
+        return Err(Counter::DropNoSocket);
+    }
+    if !skb.policy_ok(Some(sk)) {
+        return Err(Counter::DropPolicy);
+    }
+    Ok(())
+}
+
+fn plain_data(
+    endpoint: &Arc<Endpoint>,
+    name: &SockAddr,
+    id: u64,
+    skb: SkBuff,
+    payload: Payload,
+) -> Outcome {
+    let rpc = match endpoint.find_rpc(name, id) {
+        Some(rpc) if rpc.session.is_some() => return Err(Counter::DropPlain),
+        Some(rpc) if rpc.peer.is_sealed() => return Err(Counter::DropPlain),
+        Some(rpc) => rpc,
+        None => {
+            check_server(endpoint, id)?;
+            if endpoint.is_sealed_only() {
+                return Err(Counter::DropPlain);
+            }
+            let peer = endpoint.peer(*name, skb.dest()).map_err(|_| Counter::DropNoMemory)?;
+            if peer.is_sealed() {
+                return Err(Counter::DropPlain);
+            }
+            let identity =
+                Identity { id, visible_id: id, cookie: 0, private: false, session: None };
+            new_request(endpoint, peer, identity, &payload)?
+        }
+    };
+    add_data(endpoint, &rpc, skb, payload)
+}
+
+/// Is there a server here for the request `id`?
+fn check_server(endpoint: &Endpoint, id: u64) -> Outcome {
+    if id & 1 == 0 {
+        return Err(Counter::DropUnknownRpc);
+    }
+    if !endpoint.is_server() || endpoint.is_closed() {
+        return Err(Counter::DropNotServer);
+    }
+    Ok(())
+}
+
+/// A server's RPC, of which the first packet is here.
+fn new_request(
+    endpoint: &Arc<Endpoint>,
+    peer: Arc<Peer>,
+    identity: Identity,
+    payload: &Payload,
+) -> Result<Arc<Rpc>, Counter> {
+    // The whole message is reserved at once, so that a message once begun can be finished.
+    let charge = payload.length as usize + ::core::mem::size_of::<Rpc>();
+    if !endpoint.sk.charge_rmem(charge) {
+        endpoint.sk.count_drop();
+        // We are alive and hold back.
+        endpoint.send_control(&peer, identity.session.as_deref(), identity.id, &Control::Busy);
+        return Err(Counter::DropBufferFull);
+    }
+    let ns = &endpoint.ns;
+    let msgin = MsgIn::new(payload.length, payload.incoming);
+    let core = core::Rpc::server(now_ns(), &ns.config, msgin);
+    let name = peer.name;
+    let id = identity.id;
+    let rpc = Rpc::new(ns, endpoint.sk.clone(), peer, identity, core, None, charge)
+        .map_err(|_| Counter::DropNoMemory)?;
+    let twin = endpoint.rpcs.insert_unique(rpc.hash, rpc.clone(), |r| r.is(&name, id));
+    match twin.map_err(|_| Counter::DropNoMemory)? {
+        Some(twin) => Ok(twin),
+        None => {
+            if endpoint.is_closed() {
+                endpoint.forget(&rpc);
+                return Err(Counter::DropNoSocket);
+            }
+            endpoint.watch();
+            Ok(rpc)
+        }
+    }
+}
+
+fn sealed_data(
+    endpoint: &Arc<Endpoint>,
+    name: &SockAddr,
+    id: u64,
+    skb: SkBuff,
+    data: &SealedData,
+) -> Outcome {
+    let ip_id = matches!(skb.family(), Family::V4).then(|| skb.ip_id());
+    let malformed = |why| {
+        endpoint.ns.stats.malformed(why);
+        Counter::DropRefused
+    };
+    let start = data.stream_offset(ip_id).map_err(malformed)?;
+    let layout = data.layout().ok_or(Counter::MalformedRecord)?;
+    let payload = Payload {
+        range: Range { start, end: start.saturating_add(data.payload) },
+        skip: SEALED_DATA_LEN as u32,
+        length: layout.stream_length(),
+        incoming: data.incoming,
+        layout: Some(layout),
+    };
+    let rpc = match endpoint.find_rpc(name, id) {
+        Some(rpc) => rpc,
+        None => {
+            check_server(endpoint, id)?;
+            let peer = endpoint.find_peer(name).ok_or(Counter::DropNoSession)?;
+            let session = peer.session().ok_or(Counter::DropNoSession)?;
+            check_key(&session, data)?;
+            let request = crate::protocol::session::seq::MessageId::new(id ^ 1);
+            let request = request.ok_or(Counter::MalformedId)?;
+            if !session.may_be_new(request) {
+                return Err(Counter::TlsReplay);
+            }
+            if !session.admit_unproven() {
+                return Err(Counter::DropBufferFull);
+            }
+            let identity = Identity {
+                id,
+                visible_id: session.tag.program_id(request.other()),
+                cookie: 0,
+                private: false,
+                session: Some(session.clone()),
+            };
+            let rpc = new_request(endpoint, peer, identity, &payload)
+                .inspect_err(|_| session.release_unproven())?;
+            let mut state = rpc.state.lock();
+            if state.unproven || state.core.msgin().is_some_and(|m| m.remaining() != m.length()) {
+                // A twin: it is counted already.
+                session.release_unproven();
+            } else {
+                state.unproven = true;
+            }
+            drop(state);
+            rpc
+        }
+    };
+    let session = rpc.session.clone().ok_or(Counter::DropNoSession)?;
+    check_key(&session, data)?;
+    add_data(endpoint, &rpc, skb, payload)
+}
+
+/// Is there a key for what this packet says it was sealed with?
+fn check_key(session: &Session, data: &SealedData) -> Outcome {
+    match session.rx() {
+        Some(keys) if keys.flags() == data.flags => Ok(()),
+        Some(_) => Err(Counter::TlsDecryptError),
+        None => Err(Counter::DropNoSession),
+    }
+}
+
+/// What is to be done for an RPC once its lock is gone.
+#[derive(Default)]
+struct After {
+    control: Option<core::Control>,
+    /// The incoming message is whole.
+    ready: bool,
+    /// The RPC must go: nothing of its request is true, or it is a replay.
+    forget: bool,
+    /// The response began: the request is not needed any more.
+    out: Option<super::outgoing::Outgoing>,
+    /// Requests of the session's client that are acknowledged.
+    dead: Option<::core::ops::Range<u64>>,
+    outcome: Option<Counter>,
+}
+
+/// Adds a packet to the incoming message of `rpc`.
+fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payload) -> Outcome {
+    let mut after = After::default();
+    {
+        let state = &mut *rpc.state.lock();
+        add_data_locked(endpoint, rpc, state, skb, payload, &mut after);
+    }
+    drop(after.out);
+    if after.forget {
+        endpoint.forget(rpc);
+    }
+    if after.ready {
+        endpoint.make_ready(rpc);
+    }
+    if let Some(control) = after.control {
+        endpoint.send_core_control(rpc, control);
+    }
+    if let Some(dead) = after.dead {
+        forget_dead(endpoint, &rpc.peer, dead);
+    }
+    if after.ready && rpc.is_client() {
+        response_arrived(endpoint, rpc);
+    }
+    after.outcome.map_or(Ok(()), Err)
+}
+
+fn add_data_locked(
+    endpoint: &Endpoint,
+    rpc: &Rpc,
+    state: &mut State,
+    skb: SkBuff,
+    payload: Payload,
+    after: &mut After,
+) {
+    let now = now_ns();
+    let config = &endpoint.ns.config;
+    let Payload { range, skip, length, incoming, layout } = payload;
+    if let Some(layout) = layout {
+        if state.core.is_receiving() && state.incoming.expect_sealed(layout).is_err() {
+            after.outcome = Some(Counter::DropRefused);
+            return;
+        }
+    }
+    let sealed = layout.is_some();
+    match state.core.handle_data(now, config, length, incoming, range, sealed) {
+        Verdict::Duplicate => after.outcome = Some(Counter::DropDuplicate),
+        Verdict::Refused => after.outcome = Some(Counter::DropRefused),
+        Verdict::Keep(kept) => {
+            let skip = skip.wrapping_add(kept.start.wrapping_sub(range.start));
+            state.incoming.keep(skb, kept, skip);
+            if sealed && !open(endpoint, rpc, state, kept, now, after) {
+                return;
+            }
+            if state.core.phase() != Phase::Sending && rpc.is_client() {
+                after.out = state.out.take();
+            }
+            if state.core.is_deliverable() && state.incoming.is_open() {
+                state.core.deliver();
+                state.ready = true;
+                after.ready = true;
+            } else {
+                after.control = state.core.poll_grant(config);
+            }
+        }
+    }
+}
+
+/// Opens what can be opened; false if the message turned out not to be one.
+fn open(
+    endpoint: &Endpoint,
+    rpc: &Rpc,
+    state: &mut State,
+    range: Range,
+    now: u64,
+    after: &mut After,
+) -> bool {
+    let stats = &endpoint.ns.stats;
+    let Some(session) = &rpc.session else {
+        return false;
+    };
+    let (Some(keys), Some(id)) = (session.rx(), rpc.incoming_id()) else {
+        return false;
+    };
+    match state.incoming.open(&mut state.core, range, keys, id, stats) {
+        Opened::Nothing => true,
+        Opened::Some(preamble) => {
+            if let (Some(preamble), false) = (preamble, rpc.is_client()) {
+                rpc.prove(state);
+                match session.mark(id, &preamble) {
+                    Ok(dead) => after.dead = dead,
+                    Err(e) => {
+                        let replay = e == EEXIST;
+                        stats.inc(if replay { Counter::TlsReplay } else { Counter::DropNoMemory });
+                        after.forget = true;
+                        return false;
+                    }
+                }
+            }
+            state.core.prove(now, &endpoint.ns.config);
+            true
+        }
+        Opened::False => {
+            state.incoming.clear();
+            state.core.forget_message();
+            after.forget = !rpc.is_client();
+            false
+        }
+    }
+}
+
+/// The response is whole and good: the server may forget the RPC.
+fn response_arrived(endpoint: &Endpoint, rpc: &Rpc) {
+    endpoint.ns.stats.inc(Counter::ResponsesReceived);
+    if rpc.session.is_some() {
+        // The floor of a later request tells.
+        endpoint.end_id(rpc);
+        return;
+    }
+    if let Some(ids) = rpc.peer.add_ack(rpc.id) {
+        let mut acks = crate::protocol::wire::Acks::new();
+        for id in ids {
+            acks.push(Ack { client_id: id, server_port: rpc.peer.name.port });
+        }
+        endpoint.ns.stats.inc(Counter::AcksSent);
+        endpoint.send_control(&rpc.peer, None, rpc.id, &Control::Ack(acks));
+    }
+}
+
+/// The client of a session is done with the requests `ids`.
+fn forget_dead(endpoint: &Endpoint, peer: &Peer, ids: ::core::ops::Range<u64>) {
+    for id in ids.step_by(2) {
+        // Ids whose RPCs are gone already cost a look-up; those that never were, nothing.
+        if peer.rpc_count() == 0 {
+            break;
+        }
+        if let Some(rpc) = endpoint.find_rpc(&peer.name, id | 1) {
+            endpoint.forget(&rpc);
+        }
+    }
+}
+
+fn authenticate(session: &Session, control: &SealedControl, skb: &Skb) -> Outcome {
+    let mut copy = [0; MAX_HEADER];
+    let n = skb.len().min(MAX_HEADER);
+    let bytes = copy.get_mut(..n).ok_or(Counter::MalformedShort)?;
+    if !skb.copy_bits(0, bytes) {
+        return Err(Counter::MalformedShort);
+    }
+    session.open_control(control, bytes)
+}
+
+fn handle_ack(endpoint: &Endpoint, name: &SockAddr, ack: &Ack) {
+    if ack.server_port != endpoint.port() {
+        // C Homa acknowledges RPCs of all its sockets with all of ours; those it will say
+        // again when asked.
+        return;
+    }
+    let Some(rpc) = endpoint.find_rpc(name, ack.client_id ^ 1) else {
+        return;
+    };
+    let action = rpc.state.lock().core.handle_ack();
+    if action == Action::Free {
+        endpoint.forget(&rpc);
+    }
+}
+
+fn handle_control(
+    endpoint: &Arc<Endpoint>,
+    name: &SockAddr,
+    id: u64,
+    rpc: Option<Arc<Rpc>>,
+    session: Option<&Session>,
+    control: &Control,
+    skb: &Skb,
+) -> Outcome {
+    let stats = &endpoint.ns.stats;
+    if let Control::Ack(acks) = control {
+        // The packet's own id is that of the RPC it answers for.
+        for ack in acks.as_slice() {
+            handle_ack(endpoint, name, ack);
+        }
+        return Ok(());
+    }
+    let Some(rpc) = rpc else {
+        return unknown_rpc(endpoint, name, id, session, control, skb);
+    };
+    let now = now_ns();
+    let config = &endpoint.ns.config;
+    let action = {
+        let core = &mut rpc.state.lock().core;
+        match control {
+            Control::Grant { offset, .. } => {
+                stats.inc(Counter::GrantsReceived);
+                core.handle_grant(now, config, *offset)
+            }
+            Control::Resend { offset, length, .. } => {
+                stats.inc(Counter::ResendsReceived);
+                core.handle_resend(now, *offset, length.unwrap_or(u32::MAX))
+            }
+            Control::Unknown => {
+                stats.inc(Counter::UnknownsReceived);
+                core.handle_unknown(now, config)
+            }
+            Control::Busy => {
+                stats.inc(Counter::BusysReceived);
+                core.handle_busy(now)
+            }
+            Control::NeedAck => core.handle_need_ack(now),
+            Control::Ack(_) | Control::Cutoffs { .. } | Control::Freeze => Action::None,
+        }
+    };
+    perform(endpoint, &rpc, action);
+    // A grant, a RESEND or a restart may have made room to send.
+    endpoint.push_out(&rpc);
+    Ok(())
+}
+
+/// Does what the core decided about `rpc`.
+pub(super) fn perform(endpoint: &Endpoint, rpc: &Arc<Rpc>, action: Action) {
+    match action {
+        Action::None => {}
+        Action::Send(control) => endpoint.send_core_control(rpc, control),
+        Action::Retransmit(range) => endpoint.send_again(rpc, range),
+        Action::Free => endpoint.forget(rpc),
+        Action::Fail(failure) => {
+            let (error, counter) = match failure {
+                Failure::TimedOut => (ETIMEDOUT, Counter::RpcTimeouts),
+                Failure::Reset => (ECONNRESET, Counter::RpcResets),
+            };
+            endpoint.ns.stats.inc(counter);
+            endpoint.fail(rpc, error);
+        }
+    }
+}
+
+/// An ICMP error about a packet of ours: `skb` begins with that packet's header.
+///
+/// It is not authenticated, so it never touches a session. Plain RPCs with a port that nobody has, or with
+/// a host that has no Homa, fail.
+pub(crate) fn icmp_error(net: &netns::Net, skb: &mut Skb, error: IcmpError) {
+    let Some(ns) = Net::of(net) else {
+        return;
+    };
+    let mut ports = [0; 4];
+    if !error.fatal || !skb.copy_bits(0, &mut ports) {
+        return;
+    }
+    let [a, b, c, d] = ports;
+    let addr = skb.dest();
+    let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
+    let name = SockAddr { addr, port: u16::from_be_bytes([c, d]), scope };
+    let Some(endpoint) = ns.find_port(u16::from_be_bytes([a, b])) else {
+        return;
+    };
+    endpoint.abort_matching(error.err, |rpc| {
+        rpc.is_client() && rpc.session.is_none() && rpc.peer.name == name
+    });
+}
+
+/// A control packet about an RPC that is not here.
+fn unknown_rpc(
+    endpoint: &Endpoint,
+    name: &SockAddr,
+    id: u64,
+    session: Option<&Session>,
+    control: &Control,
+    skb: &Skb,
+) -> Outcome {
+    let answer = match control {
+        // The client has forgotten it because it is done.
+        Control::NeedAck if id & 1 == 0 => {
+            let mut acks = crate::protocol::wire::Acks::new();
+            acks.push(Ack { client_id: id, server_port: name.port });
+            endpoint.ns.stats.inc(Counter::AcksSent);
+            Control::Ack(acks)
+        }
+        Control::Resend { .. } => {
+            endpoint.ns.stats.inc(Counter::UnknownsSent);
+            Control::Unknown
+        }
+        _ => return Err(Counter::DropUnknownRpc),
+    };
+    let peer = endpoint.peer(*name, skb.dest()).map_err(|_| Counter::DropNoMemory)?;
+    endpoint.send_control(&peer, session, id, &answer);
+    Ok(())
+}

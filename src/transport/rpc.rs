@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One RPC: the core's state machine and the packets that belong to it, behind one lock.
+
+use kernel::list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListLinks};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+
+use super::incoming::Incoming;
+use super::net::Net;
+use super::outgoing::Outgoing;
+use super::peer::Peer;
+use crate::new_spinlock_bh;
+use crate::observe::counters::Counter;
+use crate::protocol::rpc as core;
+use crate::protocol::session::seq::MessageId;
+use crate::sys::addr::SockAddr;
+use crate::sys::lock::SpinLockBh;
+use crate::sys::sock::SockRef;
+use crate::tls::Session;
+
+/// One RPC at one end.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Rpc {
+    /// The other end.
+    pub(crate) peer: Arc<Peer>,
+    /// The session that it is sealed in. Fixed when it begins.
+    pub(crate) session: Option<Arc<Session>>,
+    /// Its id on the wire, as this end knows it: even at the client, odd at the server.
+    pub(crate) id: u64,
+    /// Its id as the program knows it.
+    pub(crate) visible_id: u64,
+    /// What the program wants back with the response.
+    pub(crate) cookie: u64,
+    /// Only a recvmsg that names it gets the response.
+    pub(crate) private: bool,
+    /// Under which the socket's table keeps it.
+    pub(super) hash: u64,
+    ns: Arc<Net>,
+    /// Whose receive buffer `State::charged` is taken from.
+    sk: SockRef,
+    #[pin]
+    tracker: AtomicTracker,
+    #[pin]
+    links: ListLinks,
+    /// Everything that changes.
+    #[pin]
+    pub(crate) state: SpinLockBh<State>,
+}
+
+/// What of an RPC changes.
+pub(crate) struct State {
+    /// How far it is.
+    pub(crate) core: core::Rpc,
+    /// The outgoing message, until the peer has it.
+    pub(crate) out: Option<Outgoing>,
+    /// The incoming message.
+    pub(crate) incoming: Incoming,
+    /// Why it failed.
+    pub(crate) error: Option<Error>,
+    /// The program can have it.
+    pub(crate) ready: bool,
+    /// The response has been handed in. (It may not have been sent yet.)
+    replied: bool,
+    /// A request of which nothing has been authenticated: its session counts it.
+    pub(super) unproven: bool,
+    /// Bytes of the socket's receive buffer that are reserved for the incoming message.
+    pub(super) charged: usize,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Rpc { tracked_by tracker: AtomicTracker; }
+}
+impl_list_item! {
+    impl ListItem<0> for Rpc { using ListLinks { self.links }; }
+}
+
+/// The parts of an RPC that never change.
+pub(super) struct Identity {
+    pub(super) id: u64,
+    pub(super) visible_id: u64,
+    pub(super) cookie: u64,
+    pub(super) private: bool,
+    pub(super) session: Option<Arc<Session>>,
+}
+
+impl Rpc {
+    /// Makes an RPC with `peer`; it is not in any table yet.
+    pub(super) fn new(
+        ns: &Arc<Net>,
+        sk: SockRef,
+        peer: Arc<Peer>,
+        identity: Identity,
+        core: core::Rpc,
+        out: Option<Outgoing>,
+        charged: usize,
+    ) -> Result<Arc<Self>> {
+        let Identity { id, visible_id, cookie, private, session } = identity;
+        let hash = Self::hash(ns, &peer.name, id);
+        let incoming = Incoming::new();
+        let state = State {
+            core,
+            out,
+            incoming,
+            error: None,
+            ready: false,
+            replied: false,
+            unproven: false,
+            charged,
+        };
+        let rpc = Arc::pin_init(
+            try_pin_init!(Self {
+                peer,
+                session,
+                id,
+                visible_id,
+                cookie,
+                private,
+                hash,
+                ns: ns.clone(),
+                sk,
+                tracker <- AtomicTracker::new(),
+                links <- ListLinks::new(),
+                state <- new_spinlock_bh!(state, "homa_rpc"),
+            }),
+            GFP_ATOMIC,
+        )?;
+        rpc.peer.enter();
+        ns.stats.inc(Counter::LiveRpcs);
+        Ok(rpc)
+    }
+
+    /// The hash of the RPC that this end knows as `id` and has with `name`.
+    pub(super) fn hash(ns: &Net, name: &SockAddr, id: u64) -> u64 {
+        let [a, b] = name.addr.words();
+        ns.hash.hash3(a, b, id ^ (u64::from(name.port) << 48))
+    }
+
+    /// Is it the RPC that this end knows as `id` and has with `name`?
+    pub(super) fn is(&self, name: &SockAddr, id: u64) -> bool {
+        self.id == id && self.peer.name == *name
+    }
+
+    /// Is this end its client?
+    pub(crate) fn is_client(&self) -> bool {
+        self.id & 1 == 0
+    }
+
+    /// Can the program have it?
+    pub(super) fn is_ready(&self) -> bool {
+        self.state.lock().ready
+    }
+
+    /// The id for the response of a sealed RPC: given out once, as a message is sealed once.
+    pub(super) fn claim_reply(&self) -> Option<MessageId> {
+        let mut state = self.state.lock();
+        if ::core::mem::replace(&mut state.replied, true) {
+            return None;
+        }
+        MessageId::new(self.id)
+    }
+
+    /// Its session need not count it as unproven any more.
+    pub(super) fn prove(&self, state: &mut State) {
+        if ::core::mem::take(&mut state.unproven) {
+            if let Some(session) = &self.session {
+                session.release_unproven();
+            }
+        }
+    }
+
+    /// The id of the incoming message of a sealed RPC.
+    pub(super) fn incoming_id(&self) -> Option<MessageId> {
+        MessageId::new(self.id ^ 1)
+    }
+
+    /// Gives back what the incoming message reserved.
+    pub(super) fn uncharge(&self, state: &mut State) {
+        let charged = ::core::mem::take(&mut state.charged);
+        if charged != 0 {
+            self.sk.uncharge_rmem(charged);
+        }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Rpc {
+    fn drop(self: Pin<&mut Self>) {
+        let mut state = self.state.lock();
+        self.uncharge(&mut state);
+        self.prove(&mut state);
+        drop(state);
+        self.peer.leave();
+        self.ns.stats.dec(Counter::LiveRpcs);
+    }
+}

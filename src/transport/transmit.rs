@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handing packets to IP. No lock is held here.
+
+use kernel::prelude::*;
+
+use super::endpoint::Endpoint;
+use super::peer::Peer;
+use super::rpc::Rpc;
+use crate::observe::counters::Counter;
+use crate::protocol::msgin::Range;
+use crate::protocol::wire::{Acks, Control, Header};
+use crate::protocol::{rpc as core, wire};
+use crate::sys::builder::SkbBuilder;
+use crate::sys::route::Dst;
+use crate::sys::skbq::SkbQueue;
+use crate::tls::Session;
+
+impl Endpoint {
+    /// Sends what was collected for `rpc`.
+    pub(super) fn send_all(&self, rpc: &Rpc, dst: &Dst, mut queue: SkbQueue) {
+        if rpc.session.is_none() && rpc.peer.is_sealed() {
+            // A session began meanwhile: nothing leaves in clear any more.
+            return;
+        }
+        while let Some(skb) = queue.pop_front() {
+            self.ns.stats.inc(Counter::SegmentsSent);
+            if dst.xmit(&self.sk, skb, self.sk.tos()).is_err() {
+                self.ns.stats.inc(Counter::SendErrors);
+            }
+        }
+    }
+
+    /// Sends what of the outgoing message may be sent and was not yet.
+    pub(super) fn push_out(&self, rpc: &Rpc) {
+        let Ok(dst) = rpc.peer.route(self) else {
+            return;
+        };
+        let mut queue = SkbQueue::new();
+        {
+            let state = &mut *rpc.state.lock();
+            if let (Some(out), Some(progress)) = (&state.out, state.core.out_mut()) {
+                out.transmit(&dst, progress, &mut queue);
+            }
+        }
+        self.send_all(rpc, &dst, queue);
+    }
+
+    /// Sends part of the outgoing message again.
+    pub(super) fn send_again(&self, rpc: &Rpc, range: Range) {
+        let Ok(dst) = rpc.peer.route(self) else {
+            return;
+        };
+        let mut queue = SkbQueue::new();
+        let state = rpc.state.lock();
+        if let Some(out) = &state.out {
+            let packets = out.retransmit(&self.sk, &dst, range, &mut queue);
+            self.ns.stats.add(Counter::Retransmits, packets);
+        }
+        drop(state);
+        self.send_all(rpc, &dst, queue);
+    }
+
+    /// Sends what the core decided.
+    pub(super) fn send_core_control(&self, rpc: &Rpc, control: core::Control) {
+        let (control, counter) = match control {
+            core::Control::Grant(offset) => {
+                (Control::Grant { offset, priority: 0 }, Some(Counter::GrantsSent))
+            }
+            core::Control::Resend(range) => (
+                Control::Resend { offset: range.start, length: Some(range.len()), priority: 0 },
+                Some(Counter::ResendsSent),
+            ),
+            core::Control::ResendAll => (
+                Control::Resend { offset: 0, length: None, priority: 0 },
+                Some(Counter::ResendsSent),
+            ),
+            core::Control::Busy => (Control::Busy, None),
+            core::Control::NeedAck => (Control::NeedAck, Some(Counter::NeedAcksSent)),
+            core::Control::Ack => {
+                let mut acks = Acks::new();
+                acks.push(wire::Ack { client_id: rpc.id, server_port: rpc.peer.name.port });
+                (Control::Ack(acks), Some(Counter::AcksSent))
+            }
+        };
+        if let Some(counter) = counter {
+            self.ns.stats.inc(counter);
+        }
+        self.send_control(&rpc.peer, rpc.session.as_deref(), rpc.id, &control);
+    }
+
+    /// Sends a control packet about the RPC that this end knows as `id`.
+    pub(super) fn send_control(
+        &self,
+        peer: &Peer,
+        session: Option<&Session>,
+        id: u64,
+        control: &Control,
+    ) {
+        let common = self.common(peer, id);
+        let header = match session {
+            Some(session) => match session.seal_control(control, &common) {
+                Ok(header) => header,
+                Err(_) => return,
+            },
+            None if peer.is_sealed() => return,
+            None => control.emit(&common),
+        };
+        if self.send_header(peer, &header).is_err() {
+            self.ns.stats.inc(Counter::SendErrors);
+        }
+    }
+
+    fn send_header(&self, peer: &Peer, header: &Header) -> Result {
+        let dst = peer.route(self)?;
+        let bytes = header.as_slice();
+        let mut builder = SkbBuilder::new(dst.headroom(), bytes.len(), false, GFP_ATOMIC)?;
+        builder.append(bytes)?;
+        let skb = builder.as_skb();
+        skb.set_transport_header_here();
+        skb.set_checksum_unnecessary();
+        skb.set_owner_w(&self.sk);
+        self.ns.stats.inc(Counter::SegmentsSent);
+        dst.xmit(&self.sk, builder.finish(), self.sk.tos())
+    }
+}
