@@ -404,7 +404,7 @@ static void test_reply(void)
 	close(sfd);
 }
 
-/* Nine messages of 3000 bytes, each received in another way. */
+/* Eight messages of 3000 bytes, each received in another way. */
 static void test_receive(void)
 {
 	int fd = open_socket(&client, family);
@@ -426,11 +426,16 @@ static void test_receive(void)
 	fails(recv(fd, big, 1, MSG_ERRQUEUE), EAGAIN, "%s: MSG_ERRQUEUE", name);
 
 	fill(big, 3000, 1);
-	for (i = 0; i < 9; i++)
+	for (i = 0; i < 8; i++)
 		must(request(fd, &to, big, 3000, i));
 	usleep(300000);
 
 	memset(big, 0, 4000);
+	is(receive(sfd, big, 100, MSG_PEEK | MSG_TRUNC, &rpc), 3000,
+	   "%s: MSG_PEEK", name);
+	ok(rpc.present && rpc.id & 1, "%s: ... tells the id", name);
+	is(check(big, 100, 1), -1, "%s: ... contents", name);
+	is(big[100], 0, "%s: ... and no more", name);
 	is(recv(sfd, big, 3000, 0), 3000, "%s: exact buffer", name);
 	is(check(big, 3000, 1), -1, "%s: ... contents", name);
 
@@ -466,7 +471,10 @@ static void test_receive(void)
 	is(from.sa.sa_family, family, "%s: ... with the family", name);
 	ok(msg.msg_flags & MSG_CTRUNC, "%s: MSG_CTRUNC", name);
 
+	/* Nothing is lost by that: the next call gets the message. */
 	fails(recv(sfd, bad, 3000, 0), EFAULT, "%s: bad buffer", name);
+	fails(recv(sfd, bad, 3000, MSG_PEEK), EFAULT, "%s: MSG_PEEK, bad buffer",
+	      name);
 
 	len = sizeof(from);
 	is(recvfrom(sfd, big, sizeof(big), 0, &from.sa, &len), 3000,
@@ -543,6 +551,9 @@ static void test_options(void)
 		fails(getsockopt(fd, IPPROTO_HOMA, flags[i], &value, bad),
 		      EFAULT, "%s: ... with a bad length pointer", name);
 	}
+	value = 2;
+	fails(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_SEALED, &value, 4), EINVAL,
+	      "%s: SO_HOMA_SEALED of 2", name);
 	for (value = 0; value < 1000; value += 333) {
 		fails(setsockopt(fd, IPPROTO_HOMA, value, &one, 4), ENOPROTOOPT,
 		      "%s: setsockopt(%d)", name, value);

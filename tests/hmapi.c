@@ -343,8 +343,9 @@ static void test_misuse(void)
 	args.flags = 2;
 	fails(send_args(c.fd, &to, big, 1, &args), EINVAL,
 	      "%s: sendmsg(), unknown flag", name);
-	ioctl(c.fd, HOMAIOCINFO, &info);
-	ok(info.error_msg[0], "%s: error_msg is \"%s\"", name, info.error_msg);
+	is(ioctl(c.fd, HOMAIOCINFO, &info), 0, "%s: HOMAIOCINFO", name);
+	ok(memchr(info.error_msg, 0, sizeof(info.error_msg)),
+	   "%s: error_msg is text", name);
 	args.flags = 0;
 	args.reserved = 1;
 	fails(send_args(c.fd, &to, big, 1, &args), EINVAL,
@@ -364,6 +365,14 @@ static void test_misuse(void)
 	      "%s: bad buffer", name);
 	args.id = 0;
 	fails(recv_args(&s, 0, MSG_DONTWAIT), EAGAIN, "%s: nothing sent", name);
+
+	must(shutdown(c.fd, SHUT_RDWR));
+	fails(recv_args(&c, 0, 0), ESHUTDOWN, "%s: recvmsg() after shutdown()",
+	      name);
+	fails(send_args(c.fd, &to, big, 1, &args), ESHUTDOWN,
+	      "%s: sendmsg() after shutdown()", name);
+	pool_exit(&c, POOL_SIZE);
+	pool_init(&c, open_socket(&client, family), POOL_SIZE);
 
 	/* A pool that was unmapped: an error, for that message only. */
 	munmap(s.pool, POOL_SIZE);
