@@ -18,6 +18,7 @@
 use super::config::Config;
 use super::msgin::{Accept, MsgIn, Range};
 use super::msgout::MsgOut;
+use super::wire::MAX_RECORD;
 
 /// Which end of the RPC this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,9 @@ pub enum Data {
     Refused,
 }
 
+/// Where the first record of a sealed message is, however large it is.
+const FIRST_RECORD: Range = Range { start: 0, end: MAX_RECORD as u32 + 29 };
+
 /// One RPC at one end.
 #[derive(Debug)]
 pub struct Rpc {
@@ -102,6 +106,8 @@ pub struct Rpc {
     phase: Phase,
     out: Option<MsgOut>,
     msgin: Option<MsgIn>,
+    /// Some of the incoming message is known to be the peer's.
+    proven: bool,
     /// When the peer was last heard of, or waiting began.
     heard: u64,
     /// When to ask next.
@@ -130,7 +136,8 @@ impl Rpc {
         msgin: Option<MsgIn>,
     ) -> Self {
         let ask_at = now.saturating_add(config.resend_first);
-        Self { role, phase, out, msgin, heard: now, ask_at, pause: config.resend_first }
+        let pause = config.resend_first;
+        Self { role, phase, out, msgin, proven: false, heard: now, ask_at, pause }
     }
 
     /// Which end this is.
@@ -174,7 +181,9 @@ impl Rpc {
     /// A DATA packet: its `payload` is part of a message of `length` bytes.
     ///
     /// A sealed packet proves nothing until its record opened ([`prove`](Self::prove)): it
-    /// neither moves the RPC on nor counts as a sign of life.
+    /// neither moves the RPC on nor counts as a sign of life. Until then a packet that says another
+    /// length replaces what came before; a caller for whom more than the length must agree calls
+    /// [`forget_message`](Self::forget_message) first if it does not.
     pub fn handle_data(
         &mut self,
         now: u64,
@@ -187,6 +196,9 @@ impl Rpc {
         if !self.is_receiving() {
             return Data::Duplicate;
         }
+        // Until something is proven the newest packet is as good as those before it: if it says
+        // otherwise, they may have been forged.
+        self.msgin.take_if(|msgin| msgin.length() != length && !self.proven);
         let msgin = self.msgin.get_or_insert_with(|| MsgIn::new(length, incoming));
         if msgin.length() != length {
             return Data::Refused;
@@ -195,7 +207,10 @@ impl Rpc {
             Accept::New(range) => {
                 msgin.note_incoming(incoming);
                 if sealed {
-                    self.ask_at = self.ask_at.max(now.saturating_add(self.pause));
+                    // Packets that may be forged put the question off, but not for ever.
+                    let latest = self.heard.saturating_add(config.resend_max);
+                    let ask_at = now.saturating_add(self.pause).min(latest);
+                    self.ask_at = self.ask_at.max(ask_at);
                 } else {
                     self.prove(now, config);
                 }
@@ -217,6 +232,7 @@ impl Rpc {
 
     /// What came is from the peer itself: the RPC moves on.
     pub fn prove(&mut self, now: u64, config: &Config) {
+        self.proven = true;
         if self.phase == Phase::Sending {
             self.phase = Phase::Receiving;
         }
@@ -358,6 +374,9 @@ impl Rpc {
     /// What to ask the peer for when it has been silent.
     fn question(&self) -> Control {
         match self.msgin.as_ref() {
+            // Perhaps a forger told how long the message is and which part of it is here: the
+            // first record decides, so all of that.
+            Some(_) if !self.proven => Control::Resend(FIRST_RECORD),
             Some(msgin) => match msgin.missing() {
                 Some(range) => Control::Resend(range),
                 // All that was granted is here: the grant was lost.

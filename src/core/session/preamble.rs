@@ -3,12 +3,15 @@
 //! The first 8 bytes of a sealed message's plaintext.
 //!
 //! ```text
-//! 0  length 4   floor distance 2   flags 1   zero 1
+//! 0  length 4   floor distance 2   padding 1   zero 1
 //! ```
 //!
 //! They are in record 0, so they are authenticated before any byte of the message is delivered.
+//! The length and the padding together determine how long the whole message is, so that the length
+//! that its headers say in clear can be checked exactly: a receiver that believed a longer one would
+//! wait for ever for bytes that there are not.
 
-use super::super::wire::{MAX_MESSAGE, PREAMBLE_LEN};
+use super::super::wire::{MAX_MESSAGE, MAX_SEALED_MESSAGE, PREAMBLE_LEN};
 
 /// The message's true length, and how far its client has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,16 +21,21 @@ pub struct Preamble {
     /// Requests: how many ids lie between the client's floor and this message's.
     /// Responses: 0, and not looked at.
     pub floor_distance: u16,
-    /// Padding follows the application's bytes.
-    pub padded: bool,
+    /// Zeros follow the application's bytes until the whole message, preamble included, is a
+    /// multiple of 2 to the power of this; 0 for no padding, [`MAX_PADDING`] at most.
+    pub padding: u8,
 }
+
+/// The most that a message is padded to is a multiple of 2 to the power of this: then all
+/// messages have the same length, [`MAX_SEALED_MESSAGE`].
+pub const MAX_PADDING: u8 = MAX_SEALED_MESSAGE.trailing_zeros() as u8;
 
 /// Why record 0 authenticated and its preamble still cannot be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PreambleError {
     /// There is no whole preamble.
     Short,
-    /// A reserved bit is set: a newer peer.
+    /// A reserved byte is set, or the padding is out of bounds: a newer peer.
     Reserved,
     /// The length is none that a message can have.
     Length,
@@ -37,24 +45,18 @@ impl Preamble {
     /// Its length.
     pub const LEN: usize = PREAMBLE_LEN as usize;
 
-    const PADDED: u8 = 1;
-
     /// Reads the preamble that `plaintext`, that of record 0, begins with.
     pub fn parse(plaintext: &[u8]) -> Result<Self, PreambleError> {
         let head: &[u8; 8] = plaintext.first_chunk().ok_or(PreambleError::Short)?;
-        let [a, b, c, d, e, f, flags, reserved] = *head;
-        if flags & !Self::PADDED != 0 || reserved != 0 {
+        let [a, b, c, d, e, f, padding, reserved] = *head;
+        if padding > MAX_PADDING || reserved != 0 {
             return Err(PreambleError::Reserved);
         }
         let length = u32::from_be_bytes([a, b, c, d]);
         if !(1..=MAX_MESSAGE).contains(&length) {
             return Err(PreambleError::Length);
         }
-        Ok(Self {
-            length,
-            floor_distance: u16::from_be_bytes([e, f]),
-            padded: flags & Self::PADDED != 0,
-        })
+        Ok(Self { length, floor_distance: u16::from_be_bytes([e, f]), padding })
     }
 
     /// Writes it.
@@ -62,21 +64,23 @@ impl Preamble {
     pub fn emit(&self) -> [u8; Self::LEN] {
         let [a, b, c, d] = self.length.to_be_bytes();
         let [e, f] = self.floor_distance.to_be_bytes();
-        [a, b, c, d, e, f, u8::from(self.padded), 0]
+        [a, b, c, d, e, f, self.padding, 0]
+    }
+
+    /// Bytes of plaintext in the whole message: preamble, application's bytes and padding.
+    #[inline]
+    pub fn message_length(&self) -> u32 {
+        let length = self.length.saturating_add(PREAMBLE_LEN);
+        let mask = 1u32.checked_shl(u32::from(self.padding)).unwrap_or(1).wrapping_sub(1);
+        length.saturating_add(mask) & !mask
     }
 
     /// Does a message with this preamble have `message_length` bytes, as its headers say in clear?
     ///
-    /// If not, somebody changed the headers, and the message is to be dropped. With padding the
-    /// headers may say more than the preamble (how much padding there is decides nothing).
+    /// If not, somebody changed the headers, and the packets are to be dropped.
     #[inline]
     pub fn agrees_with(&self, message_length: u32) -> bool {
-        let least = self.length.saturating_add(PREAMBLE_LEN);
-        if self.padded {
-            message_length > least
-        } else {
-            message_length == least
-        }
+        self.message_length() == message_length
     }
 }
 
@@ -86,16 +90,16 @@ mod tests {
 
     #[test]
     fn bytes() {
-        let preamble = Preamble { length: 0x0102, floor_distance: 0x0304, padded: true };
-        assert_eq!(preamble.emit(), [0, 0, 1, 2, 3, 4, 1, 0]);
-        assert_eq!(Preamble::parse(&[0, 0, 1, 2, 3, 4, 1, 0, 99]), Ok(preamble));
+        let preamble = Preamble { length: 0x0102, floor_distance: 0x0304, padding: 9 };
+        assert_eq!(preamble.emit(), [0, 0, 1, 2, 3, 4, 9, 0]);
+        assert_eq!(Preamble::parse(&[0, 0, 1, 2, 3, 4, 9, 0, 99]), Ok(preamble));
     }
 
     #[test]
     fn refuses() {
         assert_eq!(Preamble::parse(&[0, 0, 0, 1, 0, 0, 0]), Err(PreambleError::Short));
         assert_eq!(Preamble::parse(&[0, 0, 0, 1, 0, 0, 0, 1]), Err(PreambleError::Reserved));
-        assert_eq!(Preamble::parse(&[0, 0, 0, 1, 0, 0, 2, 0]), Err(PreambleError::Reserved));
+        assert_eq!(Preamble::parse(&[0, 0, 0, 1, 0, 0, 21, 0]), Err(PreambleError::Reserved));
         assert_eq!(Preamble::parse(&[0; 8]), Err(PreambleError::Length));
         assert_eq!(Preamble::parse(&[0, 0x0f, 0x42, 0x41, 0, 0, 0, 0]), Err(PreambleError::Length));
         assert!(Preamble::parse(&[0, 0x0f, 0x42, 0x40, 0, 0, 0, 0]).is_ok());
@@ -103,11 +107,15 @@ mod tests {
 
     #[test]
     fn clear_and_authenticated_length_agree() {
-        let preamble = Preamble { length: 100, floor_distance: 0, padded: false };
+        let preamble = Preamble { length: 100, floor_distance: 0, padding: 0 };
         assert!(preamble.agrees_with(108));
         assert!(!preamble.agrees_with(107) && !preamble.agrees_with(109));
-        let padded = Preamble { padded: true, ..preamble };
-        assert!(padded.agrees_with(109) && padded.agrees_with(1024));
-        assert!(!padded.agrees_with(108) && !padded.agrees_with(107));
+        for (padding, length) in [(1, 108), (3, 112), (7, 128), (10, 1024), (20, 1 << 20)] {
+            assert_eq!(Preamble { padding, ..preamble }.message_length(), length);
+        }
+        let full = Preamble { length: 120, padding: 7, ..preamble };
+        assert_eq!(full.message_length(), 128);
+        let longest = Preamble { length: MAX_MESSAGE, padding: MAX_PADDING, ..preamble };
+        assert_eq!(longest.message_length(), MAX_SEALED_MESSAGE);
     }
 }

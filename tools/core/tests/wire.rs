@@ -5,7 +5,7 @@
 
 use homa_core::layout::Layout;
 use homa_core::session::epoch::Epoch;
-use homa_core::session::preamble::Preamble;
+use homa_core::session::preamble::{Preamble, MAX_PADDING};
 use homa_core::session::seq::MessageId;
 use homa_core::session::TlsVersion;
 use homa_core::wire::*;
@@ -218,11 +218,14 @@ proptest! {
     fn preamble_round_trip(
         length in 1..=MAX_MESSAGE,
         floor_distance in any::<u16>(),
-        padded in any::<bool>(),
+        padding in 0..=MAX_PADDING,
     ) {
-        let preamble = Preamble { length, floor_distance, padded };
+        let preamble = Preamble { length, floor_distance, padding };
         prop_assert_eq!(Preamble::parse(&preamble.emit()), Ok(preamble));
-        prop_assert!(preamble.agrees_with(length + PREAMBLE_LEN + u32::from(padded)));
+        let whole = preamble.message_length();
+        prop_assert!((length + PREAMBLE_LEN..=MAX_SEALED_MESSAGE).contains(&whole));
+        prop_assert_eq!(whole % (1 << padding), 0);
+        prop_assert!(whole - length - PREAMBLE_LEN < 1 << padding);
     }
 
     #[test]
