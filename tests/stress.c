@@ -393,20 +393,20 @@ int main(int argc, char **argv)
 	struct node *s = NULL, *c;
 	union addr caddr, saddr;
 	uint64_t start, ms;
-	int i, j;
+	int i, j, port;
 
 	parse(argc, argv);
 	setup(seconds);
 	signal(SIGTERM, on_term);
-	saddr = addr_of(&server, family, 99);
-
 	/* Known ports, so that both sides know them before there is traffic. */
+	port = family == AF_INET ? 1000 : 2000;
+	saddr = addr_of(&server, family, port);
 	if (!remote)
-		s = new_node(&server, 99);
+		s = new_node(&server, port);
 	for (i = 0; i < clients; i++) {
-		caddr = addr_of(&client, family, 200 + i);
+		caddr = addr_of(&client, family, port + 1 + i);
 		if (!serve) {
-			c = new_node(&client, 200 + i);
+			c = new_node(&client, port + 1 + i);
 			c->to[c->targets++] = saddr;
 			c->quota = rpcs / clients;
 			c->base = i * c->quota;
@@ -455,6 +455,8 @@ int main(int argc, char **argv)
 		is(counter(&client, "TlsDecryptError"), 0, "all records open");
 		is(counter(&server, "TlsDecryptError"), 0, "all records open");
 	}
-	check_clean();
+	/* Another server may run beside this one. */
+	if (!serve)
+		check_clean();
 	return tap_end();
 }
