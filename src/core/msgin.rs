@@ -117,7 +117,7 @@ impl MsgIn {
                     return Accept::Refused;
                 }
             }
-            self.end = end;
+            self.reach(end);
             self.received = self.received.saturating_add(len);
             return Accept::New(Range { start: offset, end });
         }
@@ -152,11 +152,17 @@ impl MsgIn {
         }
         if packet.end > self.end {
             let part = Range { start: self.end, end: packet.end };
-            self.end = packet.end;
+            self.reach(packet.end);
             self.received = self.received.saturating_add(part.len());
             return Accept::New(part);
         }
         Accept::Duplicate
+    }
+
+    /// Bytes up to `end` came; so the sender may send them, whatever we knew.
+    fn reach(&mut self, end: u32) {
+        self.end = end;
+        self.granted = self.granted.max(end);
     }
 
     fn set_gap(&mut self, i: usize, range: Range) {
