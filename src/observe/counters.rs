@@ -79,8 +79,6 @@ counters! {
     DropNoMemory => "drop_no_memory",
     /// Dropped: the socket's receive buffer is full.
     DropBufferFull => "drop_buffer_full",
-    /// Dropped: an IPsec policy says so.
-    DropPolicy => "drop_policy",
     /// Dropped: plain, though the peer has a session or the socket takes sealed messages only.
     DropPlain => "drop_plain",
     /// Dropped: sealed, and there is no session with its sender, or no key for it.

@@ -9,10 +9,11 @@
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
 
-use crate::sys::gro::{GroVerdict, GsoSkb, Segments};
+use crate::sys::gro::GroVerdict;
+use crate::sys::gso::{GsoSkb, Segments};
 use crate::sys::netns;
 use crate::sys::proto::{DatagramProtocol, IcmpError, PollEvents};
-use crate::sys::skb::{Skb, SkBuff};
+use crate::sys::skb::SkBuff;
 use crate::sys::sock::SockRef;
 use crate::sys::uio::MsgHdr;
 use crate::sys::user::{OptOut, OptVal};
@@ -30,9 +31,9 @@ mod uapi;
 use self::pool::Pool;
 
 /// Default limit of what a socket may have on its way out, in bytes.
-const SNDBUF: usize = 4 << 20;
+const SNDBUF: u32 = 4 << 20;
 /// Default limit of what a socket may have reserved for incoming messages, in bytes.
-const RCVBUF: usize = 16 << 20;
+const RCVBUF: u32 = 16 << 20;
 
 /// A Homa socket.
 #[pin_data]
@@ -47,8 +48,8 @@ pub(crate) struct Homa;
 
 impl DatagramProtocol for Homa {
     const PROTOCOL: u8 = crate::protocol::wire::IPPROTO_HOMA;
-    const NAME: &'static CStr = c"HOMA";
-    const NAME_V6: &'static CStr = c"HOMAv6";
+    const NAME: &'static str = "HOMA";
+    const GRO_HEADER: usize = offload::GRO_HEADER;
     type Socket = Socket;
 
     fn init(sk: SockRef) -> Result<Arc<Socket>> {
@@ -123,15 +124,13 @@ impl DatagramProtocol for Homa {
         receive::receive(net, skb);
     }
 
-    fn icmp_error(net: &netns::Net, skb: &mut Skb, error: IcmpError) {
-        receive::icmp_error(net, skb, error);
+    fn icmp_error(net: &netns::Net, header: &[u8], error: &IcmpError) {
+        receive::icmp_error(net, header, error);
     }
 
     fn gso_segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {
         offload::segment(skb)
     }
-
-    const GRO_HEADER: usize = offload::GRO_HEADER;
 
     fn gro_same(held: &[u8], new: &[u8]) -> GroVerdict {
         offload::same_message(held, new)

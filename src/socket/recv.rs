@@ -39,7 +39,8 @@ enum Taken {
 
 /// Receives one message. Returns its length, as far as it fitted.
 ///
-/// EAGAIN, EINTR, ESHUTDOWN, EFAULT, and the error of an RPC that failed.
+/// 0 (ESHUTDOWN with a pool) after a shutdown; EAGAIN, EINTR, EFAULT, and the error of an RPC that
+/// failed.
 pub(super) fn recvmsg(
     sock: &Socket,
     msg: &mut MsgHdr<'_>,
@@ -60,7 +61,10 @@ fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Re
     let endpoint = &sock.endpoint;
     let mut timeout = msg.recv_timeout(flags);
     loop {
-        let rpc = msg.wait_readable(&mut timeout, || next(endpoint))??;
+        let Some(rpc) = msg.wait_readable(&mut timeout, || next(endpoint))? else {
+            // Shut down: the end, as for other datagram sockets.
+            return Ok(0);
+        };
         match take(&rpc) {
             Taken::Gone => {}
             Taken::Failed(error) => {
@@ -92,12 +96,12 @@ fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Re
     }
 }
 
-/// The RPC that has been ready longest; an error if none will ever be.
-fn next(endpoint: &Endpoint) -> Option<Result<Arc<Rpc>>> {
-    if let Some(rpc) = endpoint.next_ready() {
-        return Some(Ok(rpc));
+/// The RPC that has been ready longest; `Some(None)` if none will ever be.
+fn next(endpoint: &Endpoint) -> Option<Option<Arc<Rpc>>> {
+    match endpoint.next_ready() {
+        Some(rpc) => Some(Some(rpc)),
+        None => endpoint.is_closed().then_some(None),
     }
-    endpoint.is_closed().then_some(Err(ESHUTDOWN))
 }
 
 /// Takes out what the program is to get, so that it can be copied without a lock.
@@ -163,7 +167,6 @@ fn describe(
 
 /// recvmsg as in HomaModule: bpages come back, an RPC is waited for, its message goes to the pool.
 fn recv_pool(sock: &Socket, msg: &mut MsgHdr<'_>, flags: u32) -> Result<usize> {
-    let endpoint = &sock.endpoint;
     if flags & MSG_PEEK != 0 {
         return Err(EOPNOTSUPP);
     }
@@ -194,7 +197,7 @@ fn release(sock: &Socket, args: &RecvmsgArgs) -> Result {
         return Ok(());
     }
     let mut pool = sock.pool.lock();
-    let pool = pool.as_mut().ok_or(EINVAL)?;
+    let pool = (*pool).as_mut().ok_or(EINVAL)?;
     for offset in args.bpage_offsets.iter().take(args.num_bpages as usize) {
         pool.bpages.release(*offset).map_err(|_| EINVAL)?;
     }
@@ -224,8 +227,8 @@ fn recv_into_pool(
                 Some(rpc) if rpc.is_ready() => rpc.clone(),
                 Some(_) => return endpoint.is_closed().then_some(Err(ESHUTDOWN)),
                 None => match next(endpoint)? {
-                    Ok(rpc) => rpc,
-                    Err(e) => return Some(Err(e)),
+                    Some(rpc) => rpc,
+                    None => return Some(Err(ESHUTDOWN)),
                 },
             };
             match take(&rpc) {
@@ -256,7 +259,7 @@ fn recv_into_pool(
         }
     };
     if let Err(e) = pool::copy_out(&incoming, length, start, &place) {
-        if let Some(pool) = sock.pool.lock().as_mut() {
+        if let Some(pool) = (*sock.pool.lock()).as_mut() {
             for offset in place.offsets() {
                 let _ = pool.bpages.release(*offset);
             }
@@ -278,7 +281,7 @@ fn recv_into_pool(
 
 fn allocate(sock: &Socket, length: u32) -> Option<(Placement, usize)> {
     let mut pool = sock.pool.lock();
-    let pool = pool.as_mut()?;
+    let pool = (*pool).as_mut()?;
     let place = pool.bpages.allocate(length)?;
     Some((place, pool.start()))
 }

@@ -13,7 +13,7 @@ use super::uapi::{RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_SENDMSG_PRIVATE, SOL
 use super::Socket;
 use crate::sys::addr::SockAddr;
 use crate::sys::uio::MsgHdr;
-use crate::sys::user::{FromBytes, UserPtr};
+use crate::sys::user::UserPtr;
 use crate::transport::endpoint::{Endpoint, Request, MAX_MESSAGE};
 
 /// `MSG_OOB`.
@@ -60,7 +60,8 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
     let mut timeout = msg.send_timeout();
     msg.wait_writable(&mut timeout, || {
         if endpoint.is_closed() {
-            return Some(Err(ESHUTDOWN));
+            // The one is what other sockets say, the other what HomaModule says.
+            return Some(Err(if call.args.is_none() { EPIPE } else { ESHUTDOWN }));
         }
         has_room(endpoint).then_some(Ok(()))
     })??;

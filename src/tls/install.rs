@@ -6,7 +6,7 @@ use kernel::prelude::*;
 
 use super::Keys;
 use crate::sys::secret::Secret;
-use crate::sys::user::OptVal;
+use crate::sys::user::{plain, OptVal};
 
 /// `TLS_1_2_VERSION`.
 const TLS_1_2: u16 = 0x0303;
@@ -15,15 +15,15 @@ const TLS_1_3: u16 = 0x0304;
 /// `TLS_CIPHER_AES_GCM_128`.
 const AES_GCM_128: u16 = 51;
 
-crate::plain! {
+plain! {
     /// `struct tls_crypto_info`.
-    pub(crate) struct CryptoInfo {
+    struct CryptoInfo {
         version: u16,
         cipher_type: u16,
     }
 }
 
-crate::plain! {
+plain! {
     /// `struct tls12_crypto_info_aes_gcm_128`.
     struct AesGcm128 {
         info: CryptoInfo,
@@ -57,12 +57,11 @@ impl KeySetting {
         }
         let mut raw: Secret<40> = Secret::zeroed();
         value.read_slice_at(offset, &mut *raw)?;
-        let [_, _, _, _, iv @ .., _, _, _, _, _, _, _, _] = &*raw;
-        // iv: IV 8, key 16, salt 4.
-        let (iv, rest) = iv.split_first_chunk::<8>().ok_or(EINVAL)?;
+        let (_, rest) = raw.split_first_chunk::<4>().ok_or(EINVAL)?;
+        let (iv, rest) = rest.split_first_chunk::<8>().ok_or(EINVAL)?;
         let (key, rest) = rest.split_first_chunk::<16>().ok_or(EINVAL)?;
-        let salt = rest.first_chunk::<4>().ok_or(EINVAL)?;
-        if raw.last_chunk::<8>() != Some(&[0; 8]) {
+        let (salt, rec_seq) = rest.split_first_chunk::<4>().ok_or(EINVAL)?;
+        if rec_seq != [0; 8] {
             return Err(EINVAL);
         }
         let mut whole: Secret<12> = Secret::zeroed();

@@ -98,19 +98,20 @@ impl Keys {
         let nonce = self.nonce(SequenceNumber::record(id, index));
         let inner = usize::from(plaintext) + 1;
         let mut opened =
-            SecretBuf::zeroed(inner, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
+            SecretBuf::with_capacity(inner, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
         let mut opener = self.aead.opener(&nonce, &header);
         let mut seen = [0; HEADER];
         let mut tag = [0; TAG_LEN];
         // Each run goes, in turn, where the next bytes belong.
-        let (mut to_header, mut to_text, mut to_tag): (&mut [u8], &mut [u8], &mut [u8]) =
-            (&mut seen, &mut opened, &mut tag);
+        let (mut to_header, mut to_tag): (&mut [u8], &mut [u8]) = (&mut seen, &mut tag);
         for mut run in runs {
-            fill(&mut to_header, &mut run, |dst, src| dst.copy_from_slice(src));
-            fill(&mut to_text, &mut run, |dst, src| opener.update_into(src, dst));
-            fill(&mut to_tag, &mut run, |dst, src| dst.copy_from_slice(src));
+            copy_some(&mut to_header, &mut run);
+            let (text, rest) = run.split_at(run.len().min(inner - opened.len()));
+            opener.append_to(text, &mut opened);
+            run = rest;
+            copy_some(&mut to_tag, &mut run);
         }
-        let whole = to_tag.is_empty();
+        let whole = to_tag.is_empty() && opened.len() == inner;
         if opener.finish(&tag).is_err() || !whole || seen != header {
             return Err(OpenError::BadRecord);
         }
@@ -135,20 +136,15 @@ impl Keys {
     }
 }
 
-/// Moves the beginning of `src` to the beginning of `dst`, as much as fits, by `copy`, which gets
-/// two slices of equal length; both then begin after it.
-fn fill<'d>(
-    dst: &mut &'d mut [u8],
-    src: &mut &[u8],
-    copy: impl FnOnce(&mut [u8], &[u8]),
-) {
+/// Copies the beginning of `src` to `dst`, as much as fits; both then begin after it.
+fn copy_some(dst: &mut &mut [u8], src: &mut &[u8]) {
     let n = dst.len().min(src.len());
     if n == 0 {
         return;
     }
     let (now, later) = ::core::mem::take(dst).split_at_mut(n);
     let (head, rest) = src.split_at(n);
-    copy(now, head);
+    now.copy_from_slice(head);
     *dst = later;
     *src = rest;
 }

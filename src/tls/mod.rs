@@ -13,7 +13,6 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{Arc, SetOnce};
 
-use crate::new_spinlock_bh;
 use crate::observe::counters::Counter;
 use crate::protocol::layout::Layout;
 use crate::protocol::session::control::{ControlSender, ControlWindow};
@@ -24,12 +23,12 @@ use crate::protocol::session::seq::MessageId;
 use crate::protocol::session::tag::SessionTag;
 use crate::protocol::session::TlsVersion;
 use crate::protocol::wire::{Common, Control, Header, SealedControl, MAX_RECORD, MIN_RECORD};
-use crate::sys::lock::SpinLockBh;
+use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 
 mod install;
 mod keys;
 
-pub(crate) use self::install::{CryptoInfo, KeySetting};
+pub(crate) use self::install::KeySetting;
 pub(crate) use self::keys::Keys;
 
 /// Requests of one peer of which no record has been authenticated: no more are kept at a time.

@@ -14,9 +14,10 @@ use crate::sys::secret::SecretBuf;
 use crate::sys::skb::{Skb, SkBuff};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::uio::IovIter;
+use crate::sys::user::plain;
 use crate::tls::{Keys, OpenError};
 
-crate::plain! {
+plain! {
     /// Which bytes of the stream a kept packet has, and where in it (in its control block).
     struct Part {
         start: u32,
@@ -58,10 +59,15 @@ impl Incoming {
         Self { parts: SkbQueue::new(), sealed: None }
     }
 
+    /// Did an earlier packet say that the message is sealed in another way?
+    pub(super) fn is_sealed_otherwise(&self, layout: &Layout) -> bool {
+        self.sealed.as_ref().is_some_and(|sealed| sealed.layout != *layout)
+    }
+
     /// The message is sealed in this way. ENOMEM.
     pub(super) fn expect_sealed(&mut self, layout: Layout) -> Result {
-        if let Some(sealed) = &self.sealed {
-            return if sealed.layout == layout { Ok(()) } else { Err(EBADMSG) };
+        if self.sealed.is_some() {
+            return Ok(());
         }
         let count = layout.records() as usize;
         let mut records = KVec::with_capacity(count, GFP_ATOMIC)?;
@@ -259,7 +265,7 @@ fn cut_out(parts: &mut SkbQueue, range: Range) {
         };
         if part.start < hit.start && hit.end < part.end {
             // A piece on either side: the right one gets a packet of its own.
-            if let Ok(mut clone) = skb.clone_shared(GFP_ATOMIC) {
+            if let Ok(mut clone) = skb.try_clone(GFP_ATOMIC) {
                 let skip = part.skip + (hit.end - part.start);
                 clone.set_cb(&Part { start: hit.end, end: part.end, skip });
                 right = Some(clone);

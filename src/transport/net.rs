@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 use kernel::seq_file::{seq_print, SeqFile};
 use kernel::sync::atomic::{Atomic, Relaxed};
-use kernel::sync::Arc;
+use kernel::sync::{new_mutex, Arc, Mutex};
 
 use super::endpoint::Endpoint;
 use crate::observe::counters::{is_tls, Stats, NAMES};
@@ -20,6 +20,7 @@ use crate::sys::table::Table;
 const PORT_BUCKETS: usize = 1024;
 
 /// The state of one namespace.
+#[pin_data]
 pub(crate) struct Net {
     /// The protocol's parameters.
     pub(crate) config: Config,
@@ -31,7 +32,9 @@ pub(crate) struct Net {
     ports: Table<Endpoint>,
     /// The next plain RPC id. Plain ids are unique among all sockets of the namespace.
     next_id: Atomic<u64>,
-    files: KVec<ProcFile>,
+    /// Gone when the namespace is, even if a socket's last packet still refers to us.
+    #[pin]
+    files: Mutex<KVec<ProcFile>>,
 }
 
 static SLOT: PerNetSlot<Net> = PerNetSlot::new();
@@ -43,10 +46,10 @@ impl PerNet for Net {
 
     fn init(net: &netns::Net) -> Result<Arc<Self>> {
         let mut files = KVec::with_capacity(2, GFP_KERNEL)?;
-        files.push(ProcFile::new::<Net, COUNTERS>(net)?, GFP_KERNEL)?;
-        files.push(ProcFile::new::<Net, TLS_STAT>(net)?, GFP_KERNEL)?;
-        Ok(Arc::new(
-            Self {
+        files.push(ProcFile::new::<Self, COUNTERS>(net)?, GFP_KERNEL)?;
+        files.push(ProcFile::new::<Self, TLS_STAT>(net)?, GFP_KERNEL)?;
+        Arc::pin_init(
+            try_pin_init!(Self {
                 config: Config::default(),
                 stats: Stats::new()?,
                 hash: HashKey::new(),
@@ -54,13 +57,15 @@ impl PerNet for Net {
                 // Ids of an earlier life of this host may still be known to its peers: begin
                 // anywhere. Even, and below what session tags use.
                 next_id: Atomic::new((rand::u64() >> 24) & !1 | 256),
-                files,
-            },
+                files <- new_mutex!(files, "homa_proc"),
+            }),
             GFP_KERNEL,
-        )?)
+        )
     }
 
-    fn exit(_this: &Arc<Self>, _net: &netns::Net) {}
+    fn exit(this: &Arc<Self>, _net: &netns::Net) {
+        this.files.lock().clear();
+    }
 }
 
 /// `/proc/net/homa`.
@@ -69,7 +74,7 @@ const COUNTERS: u64 = 0;
 const TLS_STAT: u64 = 1;
 
 impl ProcNet<COUNTERS> for Net {
-    const FILE: &'static CStr = c"homa";
+    const NAME: &'static CStr = c"homa";
 
     fn show(this: &Self, m: &SeqFile) {
         this.show_counters(m, false);
@@ -77,7 +82,7 @@ impl ProcNet<COUNTERS> for Net {
 }
 
 impl ProcNet<TLS_STAT> for Net {
-    const FILE: &'static CStr = c"homa_tls_stat";
+    const NAME: &'static CStr = c"homa_tls_stat";
 
     fn show(this: &Self, m: &SeqFile) {
         this.show_counters(m, true);

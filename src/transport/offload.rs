@@ -8,7 +8,8 @@
 use kernel::prelude::*;
 
 use crate::protocol::wire::{at, DATA_LEN, SEALED_DATA_LEN};
-use crate::sys::gro::{GroVerdict, GsoSkb, Segments};
+use crate::sys::gro::GroVerdict;
+use crate::sys::gso::{GsoSkb, Segments};
 
 /// Bytes that [`same_message`] looks at.
 pub(crate) const GRO_HEADER: usize = 28;
@@ -27,7 +28,7 @@ fn header_len(skb: &mut GsoSkb<'_>) -> Result<usize> {
 /// Cuts a segment into packets.
 pub(crate) fn segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {
     let header = header_len(skb)?;
-    let mut segments = Segments::cut(skb, header)?;
+    let mut segments = skb.cut(header)?;
     let mut place: Option<u32> = None;
     segments.for_each_header(|_, header, payload| {
         let Some(sequence) = header.get_mut(at::SEQUENCE..).and_then(<[u8]>::first_chunk_mut)
@@ -37,7 +38,7 @@ pub(crate) fn segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {
         let here = place.unwrap_or(u32::from_be_bytes(*sequence));
         *sequence = here.to_be_bytes();
         place = Some(here.wrapping_add(payload as u32));
-    });
+    })?;
     Ok(segments)
 }
 

@@ -18,10 +18,11 @@ use crate::protocol::session::seq::MessageId;
 use crate::protocol::wire::{Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::route::Dst;
-use crate::sys::skb::{Gso, GsoKind, Skb, SkBuff};
+use crate::sys::skb::{Gso, Skb, SkBuff};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::Sock;
 use crate::sys::uio::IovIter;
+use crate::sys::user::plain;
 use crate::tls::{self, Session};
 
 /// Largest IP packet, and so segment.
@@ -34,7 +35,7 @@ enum Template {
     Sealed(SealedData),
 }
 
-crate::plain! {
+plain! {
     /// Which bytes of the stream a kept segment has (in its control block).
     struct Kept {
         start: u32,
@@ -126,7 +127,7 @@ impl Outgoing {
             place_from_ip_id: false,
             payload: 0,
         };
-        let preamble = Preamble { length, floor_distance, padded: false }.emit();
+        let preamble = Preamble { length, floor_distance, padding: 0 }.emit();
         let mut segments = SkbQueue::new();
         for segment in layout.segments(&cut, layout.stream()) {
             let len = segment.stream.len() as usize;
@@ -281,7 +282,7 @@ fn finish(mut builder: SkbBuilder, sk: &Sock, cut: &Cut, segment: &Segment) -> S
         skb.set_gso(Gso {
             size: cut.packet() as u16,
             segs: len.div_ceil(cut.packet()) as u16,
-            kind: GsoKind::SCTP,
+            kind: Gso::SCTP,
         });
     }
     skb.set_cb(&Kept {
@@ -290,11 +291,11 @@ fn finish(mut builder: SkbBuilder, sk: &Sock, cut: &Cut, segment: &Segment) -> S
         first_record: u32::from(segment.first_record),
     });
     skb.set_owner_w(sk);
-    builder.finish()
+    builder.finish_kept()
 }
 
 /// What to send of a segment that is kept.
-fn again(skb: &SkBuff, dst: &Dst) -> Result<SkBuff> {
+fn again(skb: &Skb, dst: &Dst) -> Result<SkBuff> {
     if skb.is_cloned() {
         // The one sent before is still under way, with its IP header in the headroom.
         skb.copy_linear(dst.headroom(), GFP_ATOMIC)

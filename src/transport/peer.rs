@@ -8,11 +8,11 @@ use kernel::sync::Arc;
 
 use super::endpoint::Endpoint;
 use super::net::Net;
-use crate::new_spinlock_bh;
 use crate::observe::counters::Counter;
 use crate::protocol::acks::{PendingAcks, MAX_ACKS};
+use crate::protocol::recent::RecentIds;
 use crate::sys::addr::{Addr, SockAddr};
-use crate::sys::lock::SpinLockBh;
+use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::route::{Dst, Flow};
 use crate::tls::Session;
 
@@ -33,15 +33,22 @@ pub(crate) struct Peer {
 }
 
 struct State {
-    route: Option<Dst>,
+    route: Option<Arc<Dst>>,
     acks: PendingAcks,
+    /// Its plain requests that we have forgotten.
+    recent: RecentIds,
     session: Option<Arc<Session>>,
 }
 
 impl Peer {
     /// Remembers `name`.
     pub(super) fn new(ns: &Arc<Net>, name: SockAddr, local: Addr) -> Result<Arc<Self>> {
-        let state = State { route: None, acks: PendingAcks::new(), session: None };
+        let state = State {
+            route: None,
+            acks: PendingAcks::new(),
+            recent: RecentIds::new(),
+            session: None,
+        };
         let peer = Arc::pin_init(
             try_pin_init!(Self {
                 name,
@@ -64,7 +71,7 @@ impl Peer {
     }
 
     /// The route to it; looked up anew when it went stale.
-    pub(crate) fn route(&self, endpoint: &Endpoint) -> Result<Dst> {
+    pub(crate) fn route(&self, endpoint: &Endpoint) -> Result<Arc<Dst>> {
         if let Some(dst) = &self.state.lock().route {
             if dst.is_valid() {
                 return Ok(dst.clone());
@@ -82,6 +89,7 @@ impl Peer {
                 tos: endpoint.sk.tos(),
             },
         )?;
+        let dst = Arc::new(dst, GFP_ATOMIC)?;
         let old = self.state.lock().route.replace(dst.clone());
         drop(old);
         Ok(dst)
@@ -117,6 +125,16 @@ impl Peer {
     /// An acknowledgment to send along with DATA.
     pub(super) fn pop_ack(&self) -> Option<u64> {
         self.state.lock().acks.pop()
+    }
+
+    /// The server here forgets its plain request `id`.
+    pub(super) fn add_recent(&self, id: u64) {
+        self.state.lock().recent.add(id);
+    }
+
+    /// Did the server here forget its plain request `id` lately?
+    pub(super) fn is_recent(&self, id: u64) -> bool {
+        self.state.lock().recent.contains(id)
     }
 
     /// One more RPC refers to it.

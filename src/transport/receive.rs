@@ -46,7 +46,10 @@ pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
     let Some(ns) = Net::of(net) else {
         return;
     };
-    let mut chained = skb.take_frag_list();
+    let Ok(mut chained) = skb.take_frag_list() else {
+        ns.stats.inc(Counter::DropNoMemory);
+        return;
+    };
     one(&ns, skb);
     while let Some(skb) = chained.pop_front() {
         one(&ns, skb);
@@ -127,9 +130,13 @@ fn header_bytes<'a>(skb: &'a Skb, copy: &'a mut [u8; MAX_HEADER]) -> &'a [u8] {
         return head;
     }
     let n = skb.len().min(MAX_HEADER);
-    match copy.get_mut(..n) {
-        Some(copy) if skb.copy_bits(0, copy) => copy,
-        _ => &[],
+    let Some(copy) = copy.get_mut(..n) else {
+        return &[];
+    };
+    if skb.copy_bits(0, copy) {
+        copy
+    } else {
+        &[]
     }
 }
 
@@ -147,9 +154,6 @@ fn check_address(endpoint: &Endpoint, skb: &Skb) -> Outcome {
     let device = sk.bound_dev_if();
     if device != 0 && device != skb.ifindex() {
         return Err(Counter::DropNoSocket);
-    }
-    if !skb.policy_ok(Some(sk)) {
-        return Err(Counter::DropPolicy);
     }
     Ok(())
 }
@@ -173,6 +177,9 @@ fn plain_data(
             let peer = endpoint.peer(*name, skb.dest()).map_err(|_| Counter::DropNoMemory)?;
             if peer.is_sealed() {
                 return Err(Counter::DropPlain);
+            }
+            if peer.is_recent(id) {
+                return Err(Counter::DropDuplicate);
             }
             let identity =
                 Identity { id, visible_id: id, cookie: 0, private: false, session: None };
@@ -201,7 +208,7 @@ fn new_request(
     payload: &Payload,
 ) -> Result<Arc<Rpc>, Counter> {
     // The whole message is reserved at once, so that a message once begun can be finished.
-    let charge = payload.length as usize + ::core::mem::size_of::<Rpc>();
+    let charge = Rpc::charge_for(payload.length);
     if !endpoint.sk.charge_rmem(charge) {
         endpoint.sk.count_drop();
         // We are alive and hold back.
@@ -352,8 +359,7 @@ fn add_data_locked(
     let config = &endpoint.ns.config;
     let Payload { range, skip, length, incoming, layout } = payload;
     if let Some(layout) = layout {
-        if state.core.is_receiving() && state.incoming.expect_sealed(layout).is_err() {
-            after.outcome = Some(Counter::DropRefused);
+        if state.core.is_receiving() && !expect(rpc, state, layout, after) {
             return;
         }
     }
@@ -379,6 +385,34 @@ fn add_data_locked(
             }
         }
     }
+}
+
+/// Prepares for a message sealed as `layout` says; false if the packet that says so is to be dropped.
+///
+/// Until something is authenticated the newest packet is as good as those before it: if they disagree,
+/// those may have been forged.
+fn expect(rpc: &Rpc, state: &mut State, layout: Layout, after: &mut After) -> bool {
+    if state.incoming.is_sealed_otherwise(&layout) {
+        if state.incoming.is_proven() {
+            after.outcome = Some(Counter::DropRefused);
+            return false;
+        }
+        state.incoming.clear();
+        state.core.forget_message();
+        if !rpc.is_client() {
+            rpc.uncharge(state);
+            if !rpc.charge(state, layout.stream_length()) {
+                after.outcome = Some(Counter::DropBufferFull);
+                after.forget = true;
+                return false;
+            }
+        }
+    }
+    if state.incoming.expect_sealed(layout).is_err() {
+        after.outcome = Some(Counter::DropNoMemory);
+        return false;
+    }
+    true
 }
 
 /// Opens what can be opened; false if the message turned out not to be one.
@@ -476,6 +510,7 @@ fn handle_ack(endpoint: &Endpoint, name: &SockAddr, ack: &Ack) {
     };
     let action = rpc.state.lock().core.handle_ack();
     if action == Action::Free {
+        rpc.peer.add_recent(rpc.id);
         endpoint.forget(&rpc);
     }
 }
@@ -549,27 +584,24 @@ pub(super) fn perform(endpoint: &Endpoint, rpc: &Arc<Rpc>, action: Action) {
     }
 }
 
-/// An ICMP error about a packet of ours: `skb` begins with that packet's header.
+/// An ICMP error about a packet of ours, which began with `header`.
 ///
 /// It is not authenticated, so it never touches a session. Plain RPCs with a port that nobody has, or with
 /// a host that has no Homa, fail.
-pub(crate) fn icmp_error(net: &netns::Net, skb: &mut Skb, error: IcmpError) {
+pub(crate) fn icmp_error(net: &netns::Net, header: &[u8], error: &IcmpError) {
     let Some(ns) = Net::of(net) else {
         return;
     };
-    let mut ports = [0; 4];
-    if !error.fatal || !skb.copy_bits(0, &mut ports) {
+    let (true, Some(&[a, b, c, d])) = (error.fatal, header.first_chunk()) else {
         return;
-    }
-    let [a, b, c, d] = ports;
-    let addr = skb.dest();
-    let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
-    let name = SockAddr { addr, port: u16::from_be_bytes([c, d]), scope };
+    };
+    let (addr, port) = (error.dest, u16::from_be_bytes([c, d]));
     let Some(endpoint) = ns.find_port(u16::from_be_bytes([a, b])) else {
         return;
     };
     endpoint.abort_matching(error.err, |rpc| {
-        rpc.is_client() && rpc.session.is_none() && rpc.peer.name == name
+        let to = &rpc.peer.name;
+        rpc.is_client() && rpc.session.is_none() && to.addr == addr && to.port == port
     });
 }
 

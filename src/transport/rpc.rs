@@ -2,7 +2,7 @@
 
 //! One RPC: the core's state machine and the packets that belong to it, behind one lock.
 
-use kernel::list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListLinks};
+use kernel::list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListLinks, TryNewListArc};
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
@@ -10,12 +10,11 @@ use super::incoming::Incoming;
 use super::net::Net;
 use super::outgoing::Outgoing;
 use super::peer::Peer;
-use crate::new_spinlock_bh;
 use crate::observe::counters::Counter;
 use crate::protocol::rpc as core;
 use crate::protocol::session::seq::MessageId;
 use crate::sys::addr::SockAddr;
-use crate::sys::lock::SpinLockBh;
+use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::sock::SockRef;
 use crate::tls::Session;
 
@@ -147,7 +146,7 @@ impl Rpc {
     }
 
     /// Can the program have it?
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.state.lock().ready
     }
 
@@ -174,8 +173,23 @@ impl Rpc {
         MessageId::new(self.id ^ 1)
     }
 
+    /// Bytes of the receive buffer that an incoming message of `length` bytes reserves.
+    pub(super) fn charge_for(length: u32) -> usize {
+        length as usize + ::core::mem::size_of::<Self>()
+    }
+
+    /// Reserves room for an incoming message of `length` bytes; false if there is none.
+    pub(super) fn charge(&self, state: &mut State, length: u32) -> bool {
+        let bytes = Self::charge_for(length);
+        let ok = self.sk.charge_rmem(bytes);
+        if ok {
+            state.charged += bytes;
+        }
+        ok
+    }
+
     /// Gives back what the incoming message reserved.
-    pub(super) fn uncharge(&self, state: &mut State) {
+    pub(crate) fn uncharge(&self, state: &mut State) {
         let charged = ::core::mem::take(&mut state.charged);
         if charged != 0 {
             self.sk.uncharge_rmem(charged);
