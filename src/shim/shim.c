@@ -1,7 +1,216 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/cpumask.h>
+#include <linux/ethtool.h>
+#include <linux/hrtimer.h>
+#include <linux/hrtimer_bases.h>
+#include <linux/interrupt.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/rtnetlink.h>
+#include <linux/sched.h>
+#include <linux/skbuff_ref.h>
+#include <net/gro.h>
+#include <net/ip.h>
+#include <net/ip6_fib.h>
+#include <net/ip6_route.h>
+#include <net/inet_sock.h>
+#include <net/ipv6.h>
+#include <net/xfrm.h>
 #include "shim.h"
 
-unsigned int homa_shim_skb_headlen(const struct sk_buff *skb)
+int shim_next_possible_cpu(int cpu)
 {
-	return skb_headlen(skb);
+	unsigned int next = cpumask_next(cpu, cpu_possible_mask);
+
+	return next < nr_cpu_ids ? (int)next : -1;
+}
+
+void *shim_per_cpu_ptr(void *ptr, int cpu)
+{
+	return per_cpu_ptr((void __percpu *)(unsigned long)ptr, cpu);
+}
+
+bool shim_hrtimer_runs_here(struct hrtimer *timer)
+{
+	return in_serving_softirq() && hrtimer_callback_running(timer) &&
+	       timer->base->cpu_base->cpu == raw_smp_processor_id();
+}
+
+struct net *shim_get_net(struct net *net)
+{
+	return get_net(net);
+}
+
+void shim_put_net(struct net *net)
+{
+	put_net(net);
+}
+
+void shim_sock_hold(struct sock *sk)
+{
+	sock_hold(sk);
+}
+
+void shim_sock_put(struct sock *sk)
+{
+	sock_put(sk);
+}
+
+void shim_sock_set_rcu_free(struct sock *sk)
+{
+	sock_set_flag(sk, SOCK_RCU_FREE);
+}
+
+void shim_sk_drops_inc(struct sock *sk)
+{
+	sk_drops_inc(sk);
+}
+
+void shim_sk_wake_readers(struct sock *sk)
+{
+	struct socket_wq *wq;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_all(&wq->wait);
+	sk_wake_async_rcu(sk, SOCK_WAKE_WAITD, POLL_IN);
+	rcu_read_unlock();
+}
+
+void shim_sk_wake_writers(struct sock *sk)
+{
+	struct socket_wq *wq;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_sync_poll(&wq->wait, EPOLLOUT |
+						EPOLLWRNORM | EPOLLWRBAND);
+	sk_wake_async_rcu(sk, SOCK_WAKE_SPACE, POLL_OUT);
+	rcu_read_unlock();
+}
+
+bool shim_can_nonlocal_bind(struct sock *sk, bool v4)
+{
+	return v4 ? inet_can_nonlocal_bind(sock_net(sk), inet_sk(sk)) :
+		    ipv6_can_nonlocal_bind(sock_net(sk), inet_sk(sk));
+}
+
+void shim_sock_poll_wait(struct file *file, struct socket *sock,
+			 poll_table *wait)
+{
+	sock_poll_wait(file, sock, wait);
+}
+
+void *shim_frag_address(const skb_frag_t *frag)
+{
+	return skb_frag_address_safe(frag);
+}
+
+void shim_frag_ref(const skb_frag_t *frag)
+{
+	__skb_frag_ref((skb_frag_t *)frag);
+}
+
+struct page_frag *shim_task_frag(void)
+{
+	return &current->task_frag;
+}
+
+void *shim_page_address(struct page *page)
+{
+	return page_address(page);
+}
+
+void shim_get_page(struct page *page)
+{
+	get_page(page);
+}
+
+struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp)
+{
+	return skb_share_check(skb, gfp);
+}
+
+void shim_skb_orphan(struct sk_buff *skb)
+{
+	skb_orphan(skb);
+}
+
+void shim_skb_forget_path(struct sk_buff *skb)
+{
+	skb_dst_drop(skb);
+	nf_reset_ct(skb);
+	secpath_reset(skb);
+}
+
+void shim_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst)
+{
+	skb_dst_set_noref(skb, dst);
+}
+
+bool shim_policy_check(struct sock *sk, struct sk_buff *skb)
+{
+	return skb->protocol == htons(ETH_P_IPV6) ?
+		xfrm6_policy_check(sk, XFRM_POLICY_IN, skb) :
+		xfrm4_policy_check(sk, XFRM_POLICY_IN, skb);
+}
+
+void *shim_gro_header(struct sk_buff *skb, unsigned int len)
+{
+	unsigned int off = skb_gro_offset(skb);
+
+	return skb_gro_header(skb, off + len, off);
+}
+
+unsigned int shim_mac_header_len(const struct sk_buff *skb)
+{
+	return skb_mac_header_len(skb);
+}
+
+const struct icmphdr *shim_icmp_hdr(const struct sk_buff *skb)
+{
+	return icmp_hdr(skb);
+}
+
+u32 shim_rt6_cookie(struct dst_entry *dst)
+{
+	return rt6_get_cookie(dst_rt6_info(dst));
+}
+
+bool shim_dst_check(struct dst_entry *dst, u32 cookie)
+{
+	return dst_check(dst, cookie);
+}
+
+u32 shim_dst_mtu(const struct dst_entry *dst)
+{
+	return dst_mtu(dst);
+}
+
+unsigned int shim_dst_ll_space(const struct dst_entry *dst)
+{
+	return LL_RESERVED_SPACE(dst_dev(dst));
+}
+
+struct net_device *shim_dst_dev(const struct dst_entry *dst)
+{
+	return dst_dev_rcu(dst);
+}
+
+void shim_dst_hold(struct dst_entry *dst)
+{
+	dst_hold(dst);
+}
+
+u32 shim_dst_link_speed(const struct dst_entry *dst)
+{
+	struct ethtool_link_ksettings ks = {};
+	int err;
+
+	rtnl_lock();
+	err = __ethtool_get_link_ksettings(dst_dev(dst), &ks);
+	rtnl_unlock();
+	return err || ks.base.speed == (u32)SPEED_UNKNOWN ? 0 : ks.base.speed;
 }

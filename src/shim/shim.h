@@ -1,9 +1,62 @@
 /* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What Rust cannot call because it is a macro or inline: as rust/helpers does in
+ * the kernel, one function each, no logic. src/sys/ says what each is for.
+ */
 #ifndef HOMA_SHIM_H
 #define HOMA_SHIM_H
 
+#include <linux/icmp.h>
+#include <linux/net.h>
+#include <linux/netdevice.h>
+#include <linux/poll.h>
 #include <linux/skbuff.h>
+#include <linux/skbuff_ref.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
 
-unsigned int homa_shim_skb_headlen(const struct sk_buff *skb);
+/* percpu.rs, timer.rs */
+int shim_next_possible_cpu(int cpu);
+void *shim_per_cpu_ptr(void *ptr, int cpu);
+bool shim_hrtimer_runs_here(struct hrtimer *timer);
+
+/* netns.rs */
+struct net *shim_get_net(struct net *net);
+void shim_put_net(struct net *net);
+
+/* sock.rs, proto.rs */
+void shim_sock_hold(struct sock *sk);
+void shim_sock_put(struct sock *sk);
+void shim_sock_set_rcu_free(struct sock *sk);
+void shim_sk_drops_inc(struct sock *sk);
+void shim_sk_wake_readers(struct sock *sk);
+void shim_sk_wake_writers(struct sock *sk);
+bool shim_can_nonlocal_bind(struct sock *sk, bool v4);
+void shim_sock_poll_wait(struct file *file, struct socket *sock,
+			 poll_table *wait);
+
+/* skb.rs, builder.rs, gro.rs */
+void *shim_frag_address(const skb_frag_t *frag);
+void shim_frag_ref(const skb_frag_t *frag);
+struct page_frag *shim_task_frag(void);
+void *shim_page_address(struct page *page);
+void shim_get_page(struct page *page);
+struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp);
+void shim_skb_orphan(struct sk_buff *skb);
+void shim_skb_forget_path(struct sk_buff *skb);
+void shim_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
+bool shim_policy_check(struct sock *sk, struct sk_buff *skb);
+void *shim_gro_header(struct sk_buff *skb, unsigned int len);
+unsigned int shim_mac_header_len(const struct sk_buff *skb);
+const struct icmphdr *shim_icmp_hdr(const struct sk_buff *skb);
+
+/* route.rs */
+u32 shim_rt6_cookie(struct dst_entry *dst);
+bool shim_dst_check(struct dst_entry *dst, u32 cookie);
+u32 shim_dst_mtu(const struct dst_entry *dst);
+unsigned int shim_dst_ll_space(const struct dst_entry *dst);
+struct net_device *shim_dst_dev(const struct dst_entry *dst);
+void shim_dst_hold(struct dst_entry *dst);
+u32 shim_dst_link_speed(const struct dst_entry *dst);
 
 #endif

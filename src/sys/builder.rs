@@ -2,31 +2,297 @@
 
 //! A packet under construction: the only place where payload is written.
 
-/// A packet that nobody else has seen: header room in front, payload appended (into the linear part while it fits there whole,
-/// then into page fragments shared with nobody), encrypted in place, then [`finish`](Self::finish)ed.
-pub struct SkbBuilder;
+use super::{
+    gfp,
+    skb::{RawRuns, Runs, SkBuff, Skb},
+    uio::IovIter,
+};
+use ::core::{marker::PhantomData, ptr, ptr::NonNull, slice};
+use homa_bindings as bindings;
+use kernel::{alloc::Flags, prelude::*};
+
+/// How many fragments a packet can have. One is up to 32 KiB, and grows while payload is appended.
+pub const MAX_FRAGS: usize = bindings::MAX_SKB_FRAGS as usize;
+
+/// A packet that nobody else has seen. It has room for headers in front; payload is appended (to the linear part while it fits there
+/// whole, then to page fragments), encrypted in place, and the packet [`finish`](Self::finish)ed.
+pub struct SkbBuilder {
+    skb: SkBuff,
+    /// Nobody else sees the fragments either.
+    exclusive: bool,
+}
 
 impl SkbBuilder {
-    /// `headroom` bytes for headers below (see [`Dst::headroom`](super::route::Dst::headroom)) and our own, `linear` bytes of payload kept linear.
-    /// `fclone`: it will be kept and clones of it sent.
-    pub fn new(headroom: usize, linear: usize, fclone: bool, flags: Flags) -> Result<Self>;
-    pub fn len(&self) -> usize;
-    pub fn truesize(&self) -> usize;
-    pub fn tailroom(&self) -> usize;
-    /// Bytes from a program. EFAULT, ENOMEM; EMSGSIZE if the packet has no fragment slot left. Process context.
-    pub fn append_iter(&mut self, from: &mut IovIter, len: usize) -> Result;
-    pub fn append(&mut self, bytes: &[u8]) -> Result;
-    /// Zeros (room for a tag, say). Any context (softirq: the fragments come from a per-CPU cache).
-    pub fn append_zeroed(&mut self, len: usize) -> Result;
-    /// Overwrites bytes that are there; false beyond the end.
-    pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> bool;
-    /// Contiguous mutable runs of what is there, to encrypt it in place.
-    pub fn runs_mut(&mut self, offset: usize, len: usize) -> RunsMut<'_>;   // Iterator<Item = &mut [u8]>
-    pub fn runs(&self, offset: usize, len: usize) -> Runs<'_>;
+    /// `headroom`: bytes for headers, ours and those below (see [`Dst::headroom`](super::route::Dst::headroom)). `linear`: bytes of
+    /// payload to keep linear. `fclone`: it is going to be kept, and clones of it sent. ENOMEM.
+    #[inline]
+    pub fn new(headroom: usize, linear: usize, fclone: bool, flags: Flags) -> Result<Self> {
+        let size = u32::try_from(headroom + linear).map_err(|_| EINVAL)?;
+        let alloc_flags = if fclone { bindings::SKB_ALLOC_FCLONE } else { 0 };
+        // SAFETY: callable from any context that `flags` allows.
+        let skb = unsafe {
+            bindings::__alloc_skb(size, gfp(flags), alloc_flags as i32, bindings::NUMA_NO_NODE)
+        };
+        // SAFETY: a new packet is valid, and ours.
+        let mut skb = unsafe { SkBuff::from_raw(NonNull::new(skb).ok_or(ENOMEM)?) };
+        let raw = skb.raw_mut();
+        raw.data = raw.data.wrapping_add(headroom);
+        raw.tail += headroom as u32;
+        Ok(Self { skb, exclusive: true })
+    }
+
+    /// Bytes so far.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.skb.len()
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.skb.is_empty()
+    }
+
+    /// What it costs in memory.
+    pub fn truesize(&self) -> usize {
+        self.skb.truesize()
+    }
+
+    /// Bytes that still fit into the linear part; none once there are fragments.
+    #[inline]
+    pub fn tailroom(&self) -> usize {
+        self.skb.tailroom()
+    }
+
+    /// How many more fragments it can take.
+    pub fn frag_slots_left(&self) -> usize {
+        // SAFETY: the shared info is valid as long as the packet.
+        MAX_FRAGS - usize::from(unsafe { (*self.skb.shinfo()).nr_frags })
+    }
+
+    /// Appends bytes of a program. EFAULT, ENOMEM; EMSGSIZE if no fragment is left. After an error the packet is of no use. Process context.
+    #[inline]
+    pub fn append_iter(&mut self, from: &mut IovIter, len: usize) -> Result {
+        // SAFETY: the closure writes all bytes if it returns Ok.
+        unsafe { self.append_with(len, |to, n| from.copy_from_raw(to, n)) }
+    }
+
+    /// Appends bytes. In softirq only what fits into the linear part: see [`Self::tailroom`].
+    #[inline]
+    pub fn append(&mut self, bytes: &[u8]) -> Result {
+        let mut rest = bytes;
+        // SAFETY: the closure writes all bytes, of which there are enough: the `n` of all calls add up to `bytes.len()`.
+        unsafe {
+            self.append_with(bytes.len(), |to, n| {
+                let (now, later) = rest.split_at_checked(n).ok_or(EINVAL)?;
+                ptr::copy_nonoverlapping(now.as_ptr(), to, n);
+                rest = later;
+                Ok(())
+            })
+        }
+    }
+
+    /// Appends zeros: room for a tag, say. Contexts as for [`Self::append`].
+    #[inline]
+    pub fn append_zeroed(&mut self, len: usize) -> Result {
+        // SAFETY: the closure writes all bytes.
+        unsafe {
+            self.append_with(len, |to, n| {
+                ptr::write_bytes(to, 0, n);
+                Ok(())
+            })
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `fill(to, n)` must write all `n` bytes at `to` if it returns Ok.
+    #[inline]
+    unsafe fn append_with(&mut self, len: usize, mut fill: impl FnMut(*mut u8, usize) -> Result) -> Result {
+        if len <= self.skb.tailroom() {
+            let raw = self.skb.raw_mut();
+            let tail = raw.head.wrapping_add(raw.tail as usize);
+            fill(tail, len)?;
+            raw.tail += len as u32;
+            raw.len += len as u32;
+            return Ok(());
+        }
+        // SAFETY: as our caller promises.
+        unsafe { self.append_frags(len, &mut fill) }
+    }
+
+    /// # Safety
+    ///
+    /// As for `append_with`. Process context.
+    unsafe fn append_frags(&mut self, mut len: usize, fill: &mut impl FnMut(*mut u8, usize) -> Result) -> Result {
+        // SAFETY: the current thread's; nobody else uses it, and we do not keep it.
+        let pfrag = unsafe { bindings::shim_task_frag() };
+        while len != 0 {
+            // SAFETY: `pfrag` is valid; process context.
+            if !unsafe { bindings::skb_page_frag_refill(32, pfrag, gfp(GFP_KERNEL)) } {
+                return Err(ENOMEM);
+            }
+            // SAFETY: as above. From `offset` to `size`, the page is ours to hand out.
+            let (page, offset, n, to) = unsafe {
+                let offset = (*pfrag).offset;
+                let n = len.min(((*pfrag).size - offset) as usize);
+                let base = bindings::shim_page_address((*pfrag).page).cast::<u8>();
+                ((*pfrag).page, offset, n, base.add(offset as usize))
+            };
+            let shinfo = self.skb.shinfo();
+            // SAFETY: the shared info is valid and ours alone.
+            let last = unsafe { usize::from((*shinfo).nr_frags) };
+            // SAFETY: below nr_frags. (The page pointer is the netmem reference of an ordinary page.)
+            let grows = self.exclusive
+                && last != 0
+                && unsafe {
+                    let frag = &(*shinfo).frags[last - 1];
+                    frag.netmem == page as bindings::netmem_ref && frag.offset + frag.len == offset
+                };
+            if !grows && last == MAX_FRAGS {
+                return Err(EMSGSIZE);
+            }
+            fill(to, n)?;
+            // SAFETY: the slot is there; a new fragment holds a reference to its page.
+            unsafe {
+                if grows {
+                    (*shinfo).frags[last - 1].len += n as u32;
+                } else {
+                    bindings::shim_get_page(page);
+                    (*shinfo).frags[last] = bindings::skb_frag_t {
+                        netmem: page as bindings::netmem_ref,
+                        len: n as u32,
+                        offset,
+                    };
+                    (*shinfo).nr_frags += 1;
+                }
+                (*pfrag).offset += n as u32;
+            }
+            let raw = self.skb.raw_mut();
+            raw.len += n as u32;
+            raw.data_len += n as u32;
+            raw.truesize += n as u32;
+            len -= n;
+        }
+        Ok(())
+    }
+
+    /// Appends a part of another packet: fragments are shared, not copied (what was linear is copied, and must fit into
+    /// the linear part here). EMSGSIZE if it does not fit; then the packet is of no use. No more writing afterwards. Any context.
+    pub fn append_shared(&mut self, from: &Skb, offset: usize, len: usize) -> Result {
+        if offset.checked_add(len).is_none_or(|end| end > from.len()) {
+            return Err(EINVAL);
+        }
+        let headlen = from.headlen();
+        let linear = len.min(headlen.saturating_sub(offset));
+        if linear != 0 {
+            if linear > self.tailroom() {
+                return Err(EMSGSIZE);
+            }
+            self.append(&from.head()[offset..offset + linear])?;
+        }
+        let (mut skip, mut left) = ((offset + linear) - headlen.min(offset + linear), len - linear);
+        if left == 0 {
+            return Ok(());
+        }
+        self.exclusive = false;
+        // SAFETY: both shared infos are valid, ours is ours alone; a new fragment holds a reference to its page.
+        unsafe {
+            let (to, from) = (self.skb.shinfo(), from.shinfo());
+            for i in 0..usize::from((*from).nr_frags) {
+                let mut frag = (*from).frags[i];
+                if skip >= frag.len as usize {
+                    skip -= frag.len as usize;
+                    continue;
+                }
+                let last = usize::from((*to).nr_frags);
+                if last == MAX_FRAGS {
+                    return Err(EMSGSIZE);
+                }
+                frag.offset += skip as u32;
+                frag.len = left.min(frag.len as usize - skip) as u32;
+                skip = 0;
+                bindings::shim_frag_ref(&frag);
+                (*to).frags[last] = frag;
+                (*to).nr_frags += 1;
+                let raw = self.skb.raw_mut();
+                raw.len += frag.len;
+                raw.data_len += frag.len;
+                raw.truesize += frag.len;
+                left -= frag.len as usize;
+                if left == 0 {
+                    return Ok(());
+                }
+            }
+        }
+        // The rest is on a frag_list.
+        Err(EMSGSIZE)
+    }
+
+    /// Overwrites bytes that are there already; false if they are not (or shared).
+    #[inline]
+    pub fn write_at(&mut self, offset: usize, mut bytes: &[u8]) -> bool {
+        for run in self.runs_mut(offset, bytes.len()) {
+            let (now, later) = bytes.split_at(run.len());
+            run.copy_from_slice(now);
+            bytes = later;
+        }
+        bytes.is_empty()
+    }
+
+    /// Contiguous runs of what is there, to encrypt it in place. (None of a packet with shared fragments.)
+    #[inline]
+    pub fn runs_mut(&mut self, offset: usize, len: usize) -> RunsMut<'_> {
+        let len = if self.exclusive { len } else { 0 };
+        // SAFETY: the packet is valid while it is borrowed.
+        RunsMut(unsafe { RawRuns::new(self.skb.as_raw(), offset, len) }, PhantomData)
+    }
+
+    /// Contiguous runs of what is there.
+    #[inline]
+    pub fn runs(&self, offset: usize, len: usize) -> Runs<'_> {
+        self.skb.runs(offset, len)
+    }
+
     /// Puts a header in front. ENOBUFS without headroom.
-    pub fn push(&mut self, header: &[u8]) -> Result;
-    pub fn as_skb(&mut self) -> &mut Skb;      // metadata
-    pub fn finish(self) -> SkBuff;
-    /// How many fragments it can take before EMSGSIZE, in bytes, at 32 KiB each.
-    pub fn frag_slots_left(&self) -> usize;
+    #[inline]
+    pub fn push(&mut self, header: &[u8]) -> Result {
+        self.skb.push(header)
+    }
+
+    /// The packet, to set its metadata.
+    #[inline]
+    pub fn as_skb(&mut self) -> &mut Skb {
+        &mut self.skb
+    }
+
+    /// Done: a packet to be sent once.
+    #[inline]
+    pub fn finish(self) -> SkBuff {
+        self.skb
+    }
+
+    /// Done: a packet to be kept. To send it: clone it, or if [`Skb::is_cloned`] (the last one is still on its way) `copy_linear` it;
+    /// push the transport header onto that. It itself takes no headers.
+    #[inline]
+    pub fn finish_kept(mut self) -> SkBuff {
+        // As __skb_header_release(): we promise not to look at the headers, so that a clone may write them.
+        self.skb.raw_mut().set_nohdr(1);
+        // SAFETY: the shared info is valid and ours alone.
+        unsafe { (*self.skb.shinfo()).dataref.counter = 1 + (1 << bindings::SKB_DATAREF_SHIFT) };
+        self.skb
+    }
+}
+
+/// Contiguous mutable runs of a packet's bytes.
+pub struct RunsMut<'a>(RawRuns, PhantomData<&'a mut SkbBuilder>);
+
+impl<'a> Iterator for RunsMut<'a> {
+    type Item = &'a mut [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a mut [u8]> {
+        // SAFETY: the part belongs to the packet, which is borrowed mutably; nobody else sees it, and no two parts overlap.
+        self.0.next().map(|(start, len)| unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
+    }
 }

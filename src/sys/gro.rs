@@ -1,19 +1,142 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Helpers for the offload callbacks of a protocol: cutting large packets (GSO), and chaining small ones (GRO).
+//! Chaining small packets: one walk through IP for several that arrived together.
+//!
+//! Packets between the same two addresses (GRO sees to that) for which the protocol says [`GroVerdict::Chain`] are put on the frag_list
+//! of the first one. Each stays whole, with its own headers: [`Skb::take_frag_list`](super::skb::Skb::take_frag_list) takes them apart.
 
-/// The result of cutting a packet: a list of packets whose headers can still be changed.
-pub struct Segments;
-impl Segments {
-    /// skb_segment: each gets a copy of the transport header (`header_len` bytes at the transport header) and up to gso_size of payload.
-    pub fn cut(skb: &mut GsoSkb<'_>, header_len: usize) -> Result<Segments>;
-    /// f(index, the transport header, payload length)
-    pub fn for_each_header(&mut self, f: impl FnMut(usize, &mut [u8], usize));
+use super::{proto::DatagramProtocol, skb::{Gso, Skb}};
+use ::core::{ptr, slice};
+use homa_bindings as bindings;
+use kernel::ffi::c_int;
+
+/// What to do with a packet that came after another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum GroVerdict {
+    /// Put it behind the other.
+    Chain,
+    /// Not those two; perhaps with one that is held besides.
+    Separate,
+    /// Hand up what is held, and begin anew with this one.
+    FlushHeld,
 }
-/// The packet that a `gso_segment` callback got.
-pub struct GsoSkb<'a>;
-impl GsoSkb<'_> { pub fn gso_size(&self) -> usize; pub fn header(&mut self, n: usize) -> Option<&[u8]>; /* features... */ }
 
-/// The packet that a `gro_receive` callback got: see [`DatagramProtocol::gro_same`](super::proto::DatagramProtocol::gro_same).
-/// What the protocol says about two packets of one source, destination address and IP protocol.
-pub enum GroVerdict { Chain, Separate, FlushHeld }
+/// As many as UDP chains.
+const MAX_CHAIN: u16 = 64;
+
+/// # Safety
+///
+/// `skb` must be a packet in GRO: its cb is GRO's.
+#[inline]
+unsafe fn cb(skb: *mut bindings::sk_buff) -> *mut bindings::napi_gro_cb {
+    // SAFETY: by the caller's promise.
+    unsafe { (&raw mut (*skb).cb).cast() }
+}
+
+/// # Safety
+///
+/// As for [`cb`].
+#[inline]
+unsafe fn bits(skb: *mut bindings::sk_buff) -> *mut bindings::napi_gro_cb__bindgen_ty_2__bindgen_ty_1 {
+    // SAFETY: by the caller's promise; both variants of the union are the same plain fields.
+    unsafe { &raw mut (*cb(skb)).__bindgen_anon_2.__bindgen_anon_1 }
+}
+
+/// net_offload's callback: `head` lists the packets that are held.
+pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
+    head: *mut bindings::list_head,
+    skb: *mut bindings::sk_buff,
+) -> *mut bindings::sk_buff {
+    // SAFETY: called by GRO, with packets that are its own: valid, unshared, and with its cb. The transport header of
+    // those that are held was made linear here, when they came.
+    unsafe {
+        let at = (*cb(skb)).data_offset;
+        let header = bindings::shim_gro_header(skb, P::GRO_HEADER as u32).cast::<u8>();
+        if header.is_null() {
+            (*cb(skb)).flush = 1;
+            return ptr::null_mut();
+        }
+        if (*cb(skb)).flush != 0 {
+            return ptr::null_mut();
+        }
+        let header = slice::from_raw_parts(header, P::GRO_HEADER);
+        // So that the header becomes linear if the packet is held.
+        (*cb(skb)).data_offset += P::GRO_HEADER as c_int;
+
+        let mut entry = (*head).next;
+        while entry != head {
+            // The list is at the beginning of a packet.
+            let held: *mut bindings::sk_buff = entry.cast();
+            entry = (*entry).next;
+            if (*bits(held)).same_flow() == 0 {
+                continue;
+            }
+            let h = Skb::from_raw(held);
+            let first = slice::from_raw_parts(
+                h.raw().head.wrapping_add(usize::from(h.meta().transport_header)),
+                P::GRO_HEADER,
+            );
+            match P::gro_same(first, header) {
+                GroVerdict::Separate => {
+                    (*bits(held)).set_same_flow(0);
+                    continue;
+                }
+                GroVerdict::FlushHeld => return held,
+                GroVerdict::Chain => {}
+            }
+            if !chain(held, skb, at as usize) || (*cb(held)).count >= MAX_CHAIN {
+                return held;
+            }
+            return ptr::null_mut();
+        }
+        ptr::null_mut()
+    }
+}
+
+/// Puts `skb` behind `held`, with `data` at its transport header; false if it cannot be. (As skb_gro_receive_list(), which modules cannot call.)
+///
+/// # Safety
+///
+/// Both are packets in GRO; `at` is where `skb`'s transport header is, from `data` on.
+unsafe fn chain(held: *mut bindings::sk_buff, skb: *mut bindings::sk_buff, at: usize) -> bool {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let (h, s) = (Skb::from_raw(held), Skb::from_raw(skb));
+        // IP's length field has 16 bits.
+        if h.len() + s.len() >= 65536 || s.pull_head((*cb(skb)).data_offset as usize).is_none() || !s.pull(at) {
+            (*cb(skb)).flush = 1;
+            return false;
+        }
+        let last = (*cb(held)).__bindgen_anon_1.__bindgen_anon_2.last;
+        if last == held {
+            (*h.shinfo()).frag_list = skb;
+        } else {
+            (*last).__bindgen_anon_1.__bindgen_anon_1.next = skb;
+        }
+        (*cb(held)).__bindgen_anon_1.__bindgen_anon_2.last = skb;
+        (*cb(held)).count += 1;
+        // The chain is charged to nobody: whoever delivered it has no business with it any more.
+        (*skb).__bindgen_anon_3.__bindgen_anon_1.destructor = None;
+        (*skb).sk = ptr::null_mut();
+        let (len, truesize) = ((*skb).len, (*skb).truesize);
+        let raw = h.raw_mut();
+        raw.data_len += len;
+        raw.len += len;
+        raw.truesize += truesize;
+        (*h.shinfo()).flags |= (*s.shinfo()).flags & bindings::SKBFL_SHARED_FRAG as u8;
+        (*bits(skb)).set_same_flow(1);
+        true
+    }
+}
+
+/// net_offload's callback: a held packet goes up, with more behind it.
+pub(super) unsafe extern "C" fn complete(skb: *mut bindings::sk_buff, _: c_int) -> c_int {
+    // SAFETY: called by GRO, with a packet of its own.
+    unsafe {
+        let shinfo = Skb::from_raw(skb).shinfo();
+        (*shinfo).gso_type |= Gso::FRAGLIST;
+        (*shinfo).gso_segs = (*cb(skb)).count;
+        Skb::from_raw(skb).set_checksum_unnecessary();
+    }
+    0
+}

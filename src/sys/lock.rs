@@ -2,22 +2,78 @@
 
 //! Spin locks that keep bottom halves out.
 
-use kernel::{bindings as kb, sync::lock::{Backend, Guard, Lock}};
+use homa_bindings as bindings;
+use kernel::{
+    bindings as kb, ffi,
+    sync::lock::{Backend, Guard, Lock},
+};
 
-/// A spin lock that disables bottom halves while it is held: for data that process context and
-/// softirq share. Not to be taken in hard interrupts.
+/// A spin lock that disables bottom halves while it is held: for data that process context and softirq
+/// share. Not to be taken in hard interrupts.
 ///
-/// Pinned and initialised in place: `#[pin] x: SpinLockBh<T>`, `x <- new_spinlock_bh!(value, "name")`.
-/// `lock()` and `try_lock()` return guards; each use of the macro is a lockdep class of its own.
+/// Pinned, and initialised in place: `#[pin] x: SpinLockBh<T>` and `x <- new_spinlock_bh!(value, "name")`.
+/// `lock()` and `try_lock()` return guards. Each use of the macro is a lockdep class of its own.
 pub type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
 
-/// What [`SpinLockBh::lock`] returns; dropping it unlocks.
+/// What [`SpinLockBh`]'s `lock()` returns; dropping it unlocks.
 pub type SpinLockBhGuard<'a, T> = Guard<'a, T, SpinLockBhBackend>;
 
-/// Makes the initialiser of a [`SpinLockBh`]: `new_spinlock_bh!(value)` or `new_spinlock_bh!(value, "name")`.
-#[macro_export]
+/// The initialiser of a [`SpinLockBh`]: `new_spinlock_bh!(value)` or `new_spinlock_bh!(value, "name")`.
 macro_rules! new_spinlock_bh {
     ($inner:expr $(, $name:literal)? $(,)?) => {
-        $crate::sys::lock::SpinLockBh::new($inner, ::kernel::optional_name!($($name)?), ::kernel::static_lock_class!())
+        $crate::sys::lock::SpinLockBh::new(
+            $inner,
+            ::kernel::optional_name!($($name)?),
+            ::kernel::static_lock_class!(),
+        )
     };
+}
+pub(crate) use new_spinlock_bh;
+
+/// `spinlock_t` with `spin_lock_bh` and `spin_unlock_bh`.
+pub struct SpinLockBhBackend;
+
+#[cfg(CONFIG_PREEMPT_RT)]
+compile_error!("on PREEMPT_RT a spinlock_t is not a raw_spinlock_t");
+
+// SAFETY: a spinlock_t excludes all other CPUs, and with bottom halves off nothing on this CPU that is
+// allowed to take the lock can interrupt its owner. `relock` is the default.
+unsafe impl Backend for SpinLockBhBackend {
+    type State = kb::spinlock_t;
+    type GuardState = ();
+
+    #[inline]
+    unsafe fn init(
+        ptr: *mut Self::State,
+        name: *const ffi::c_char,
+        key: *mut kb::lock_class_key,
+    ) {
+        // SAFETY: the caller's promises are those that `__spin_lock_init` asks for.
+        unsafe { kb::__spin_lock_init(ptr, name, key) }
+    }
+
+    #[inline]
+    unsafe fn lock(ptr: *mut Self::State) {
+        // `spin_lock_bh` is an inline wrapper of this.
+        // SAFETY: `ptr` was initialised; without PREEMPT_RT its first member is the raw spinlock.
+        unsafe { bindings::_raw_spin_lock_bh(ptr.cast()) }
+    }
+
+    #[inline]
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
+        // SAFETY: as in `lock`.
+        (unsafe { bindings::_raw_spin_trylock_bh(ptr.cast()) } != 0).then_some(())
+    }
+
+    #[inline]
+    unsafe fn unlock(ptr: *mut Self::State, _: &()) {
+        // SAFETY: as in `lock`; the caller owns the lock.
+        unsafe { bindings::_raw_spin_unlock_bh(ptr.cast()) }
+    }
+
+    #[inline]
+    unsafe fn assert_is_held(ptr: *mut Self::State) {
+        // SAFETY: `ptr` was initialised.
+        unsafe { kb::spin_assert_is_held(ptr) }
+    }
 }

@@ -7,18 +7,25 @@
 //!
 //! From the outside in: a module registers per-namespace state ([`netns`]) and a protocol ([`proto`]);
 //! programs then hold a [`sock::Sock`] each, hand in messages ([`uio`], [`user`], [`addr`]), which become
-//! packets ([`skb`]) that leave on a [`route`]; packets that arrive are found an owner ([`table`]),
-//! opened ([`aead`], [`secret`]) and copied out. [`timer`], [`lock`], [`percpu`], [`rand`] and
-//! [`procfs`] are what the name says.
+//! packets ([`builder`], [`skb`], [`skbq`]) that leave on a [`route`] and are cut and chained on their way
+//! ([`gso`], [`gro`]); packets that arrive are found an owner ([`table`]), opened ([`aead`], [`secret`]) and
+//! copied out. [`timer`], [`time`], [`lock`], [`percpu`], [`rand`] and [`procfs`] are what the name says.
 //!
-//! Contexts: "process" means that sleeping is allowed; "softirq" that it is not, and that bottom halves are off.
-//! A function that may sleep says so.
+//! Contexts: "process" means that sleeping is allowed; "softirq" that it is not, and that bottom halves
+//! are off. A function that may sleep says so.
+//!
+//! Fields that C changes while we look are read as atomics (`READ_ONCE`). Those are Rust's own: the
+//! kernel crate's are calls into C, and what is needed here (relaxed loads and stores, counters) means the
+//! same in both memory models.
+
+// Not everything has a user yet; and what is public here would be so in the kernel crate.
+#![allow(dead_code, unreachable_pub, unused_macros)]
 
 pub mod addr;
 pub mod aead;
-pub mod bindings;
 pub mod builder;
 pub mod gro;
+pub mod gso;
 pub mod lock;
 pub mod netns;
 pub mod percpu;
@@ -28,6 +35,7 @@ pub mod rand;
 pub mod route;
 pub mod secret;
 pub mod skb;
+mod skbmeta;
 pub mod skbq;
 pub mod sock;
 pub mod table;
@@ -35,3 +43,10 @@ pub mod time;
 pub mod timer;
 pub mod uio;
 pub mod user;
+
+/// Allocation flags as C takes them.
+#[inline]
+fn gfp(flags: kernel::alloc::Flags) -> homa_bindings::gfp_t {
+    // SAFETY: `Flags` is a struct of nothing but the gfp_t. (The kernel crate keeps its accessor to itself.)
+    unsafe { ::core::mem::transmute(flags) }
+}

@@ -2,37 +2,348 @@
 
 //! Routes, and sending on them.
 
-/// What determines a route. `source` may be ANY: then it is chosen.
-#[derive(Clone, Copy)]
-pub struct Flow { pub source: Addr, pub dest: Addr, pub sport: u16, pub dport: u16, pub scope: u32, pub tos: u8 }
+use super::{
+    addr::{Addr, Family},
+    skb::SkBuff,
+    sock::Sock,
+};
+use ::core::{
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicI16, Ordering},
+};
+use homa_bindings as bindings;
+use kernel::{
+    error::{from_err_ptr, to_result},
+    ffi::c_int,
+    prelude::*,
+    sync::rcu,
+    types::Opaque,
+};
 
-/// A route to one destination from one socket: cache it, ask [`is_valid`](Self::is_valid) before each use.
-pub struct Dst;      // Send + Sync; clone_ref
+/// What determines a route.
+#[derive(Clone, Copy)]
+pub struct Flow {
+    /// The source; ANY to have it chosen.
+    pub source: Addr,
+    /// The destination.
+    pub dest: Addr,
+    /// Our port.
+    pub sport: u16,
+    /// The peer's.
+    pub dport: u16,
+    /// The device of a link-local destination, or 0.
+    pub scope: u32,
+    /// TOS or traffic class.
+    pub tos: u8,
+}
+
+/// A route to one destination, for one socket. Keep it, and ask [`Self::is_valid`] before each use.
+///
+/// # Invariants
+///
+/// Holds a reference to `dst`, an rtable or rt6_info by `family`. `flow` is complete, and never changes.
+pub struct Dst {
+    dst: NonNull<bindings::dst_entry>,
+    /// What IPv6 needs to know whether the route changed since.
+    cookie: u32,
+    family: Family,
+    source: Addr,
+    dest: Addr,
+    /// Output functions ask for a mutable one, but only read it when the packet has a route.
+    flow: Opaque<bindings::flowi>,
+}
+
+// SAFETY: a route belongs to no thread; its reference counts are atomic. `flow` is only read.
+unsafe impl Send for Dst {}
+// SAFETY: as above.
+unsafe impl Sync for Dst {}
+
 impl Dst {
-    /// Looks it up for `sk` (its device, mark, uid, source address; LSMs have their say). ENETUNREACH, EHOSTUNREACH, EINVAL, EACCES for broadcast...
-    /// Process or softirq.
-    pub fn lookup(sk: &Sock, flow: &Flow) -> Result<Dst>;
-    pub fn is_valid(&self) -> bool;           // dst_check, cheap
-    /// The source address the route uses.
-    pub fn source(&self) -> Addr;
-    pub fn dest(&self) -> Addr;
-    pub fn family(&self) -> Family;
-    /// Largest IP packet, headers included.
-    pub fn mtu(&self) -> usize;
-    /// Bytes of IP header it will put in front (20 or 40, plus options).
-    pub fn ip_header_len(&self) -> usize;
-    /// Link-layer headroom and IP header, to be given to `SkbBuilder::new` (plus the transport's own header).
-    pub fn headroom(&self) -> usize;
-    pub fn ifindex(&self) -> u32;
-    pub fn is_loopback(&self) -> bool;
-    /// Bytes (and segments) that the device takes in one GSO packet; 
-    pub fn gso_max_size(&self) -> usize;
-    pub fn gso_max_segs(&self) -> usize;
-    /// NETIF_F_* of the device.
-    pub fn features(&self) -> Features;       // .sg(), .tso4(), .tso6(), .hw_tls_tx(), .hw_csum(), .supports(GsoKind)
-    /// Mbit/s if the device says so.  (Process context: asks ethtool.)
-    pub fn link_speed(&self) -> Option<u32>;
-    /// Sends. The packet's `data` is at the transport header; it is consumed whatever happens. `tos` is DSCP and ECN (v4) or traffic
-    /// class (v6). Err is what the stack said (e.g. ENOBUFS when the device's queue is full): the packet is gone all the same.
-    pub fn xmit(&self, sk: &Sock, skb: SkBuff, tos: u8) -> Result;
+    /// Looks up a route for `sk`: its device, mark, user and (if `flow.source` is ANY) address count, and LSMs have a say. Any context but hard
+    /// interrupts. ENETUNREACH, EHOSTUNREACH, EINVAL...; EACCES for broadcast (which we do not do).
+    pub fn lookup(sk: &Sock, flow: &Flow) -> Result<Dst> {
+        if flow.dest.is_v4() {
+            Self::lookup4(sk, flow)
+        } else {
+            Self::lookup6(sk, flow)
+        }
+    }
+
+    fn common(sk: &Sock, flow: &Flow) -> bindings::flowi_common {
+        let mut common: bindings::flowi_common = pin_init::zeroed();
+        common.flowic_oif = match flow.scope {
+            0 => sk.bound_dev_if(),
+            scope => scope,
+        } as c_int;
+        common.flowic_mark = sk.mark();
+        common.flowic_uid.val = sk.uid();
+        // SAFETY: set once, when the socket was made. (Protocol numbers of IP have 8 bits.)
+        common.flowic_proto = unsafe { (*sk.as_raw()).sk_protocol } as u8;
+        common.flowic_dscp = flow.tos & 0xfc;
+        common
+    }
+
+    fn lookup4(sk: &Sock, flow: &Flow) -> Result<Dst> {
+        let mut fl: bindings::flowi = pin_init::zeroed();
+        // SAFETY: the union was zeroed; `ip4` begins with `__fl_common`.
+        let fl4 = unsafe { &mut fl.u.ip4 };
+        fl4.__fl_common = Self::common(sk, flow);
+        fl4.__fl_common.flowic_scope = bindings::rt_scope_t_RT_SCOPE_UNIVERSE as u8;
+        fl4.saddr = match flow.source.is_any() {
+            true => {
+                let local = sk.local_addr();
+                if local.is_v4() { local.to_be32() } else { 0 }
+            }
+            false => flow.source.to_be32(),
+        };
+        fl4.daddr = flow.dest.to_be32();
+        fl4.uli.ports.dport = flow.dport.to_be();
+        fl4.uli.ports.sport = flow.sport.to_be();
+        // SAFETY: socket and namespace are alive; `fl4` is valid.
+        let rt = unsafe {
+            bindings::security_sk_classify_flow(sk.as_raw(), &mut fl4.__fl_common);
+            from_err_ptr(bindings::ip_route_output_flow(sk.net().as_raw(), fl4, sk.as_raw()))?
+        };
+        let source = Addr::from_be32(fl4.saddr);
+        // SAFETY: `rt` is a route that we got a reference to; the entry is its first member.
+        let (dst, rt_flags) = unsafe { (NonNull::new_unchecked(&raw mut (*rt).dst), (*rt).rt_flags) };
+        // INVARIANT: as above.
+        let dst = Dst { dst, cookie: 0, family: Family::V4, source, dest: flow.dest, flow: Opaque::new(fl) };
+        if rt_flags & bindings::RTCF_BROADCAST != 0 {
+            return Err(EACCES);
+        }
+        Ok(dst)
+    }
+
+    fn lookup6(sk: &Sock, flow: &Flow) -> Result<Dst> {
+        if sk.family() != Family::V6 {
+            return Err(EAFNOSUPPORT);
+        }
+        let mut fl: bindings::flowi = pin_init::zeroed();
+        // SAFETY: the union was zeroed; `ip6` begins with `__fl_common`.
+        let fl6 = unsafe { &mut fl.u.ip6 };
+        fl6.__fl_common = Self::common(sk, flow);
+        let source = match flow.source.is_any() {
+            true => sk.local_addr(),
+            false => flow.source,
+        };
+        if source.is_v4() && !source.is_any() {
+            return Err(ENETUNREACH);
+        }
+        if !source.is_any() {
+            fl6.saddr = source.to_in6();
+        }
+        fl6.daddr = flow.dest.to_in6();
+        fl6.flowlabel = (u32::from(flow.tos) << 20).to_be();
+        fl6.uli.ports.dport = flow.dport.to_be();
+        fl6.uli.ports.sport = flow.sport.to_be();
+        // SAFETY: socket and namespace are alive; `fl6` is valid.
+        let (dst, cookie) = unsafe {
+            bindings::security_sk_classify_flow(sk.as_raw(), &mut fl6.__fl_common);
+            let dst = bindings::ip6_dst_lookup_flow(sk.net().as_raw(), sk.as_raw(), fl6, ptr::null());
+            let dst = from_err_ptr(dst)?;
+            (NonNull::new_unchecked(dst), bindings::shim_rt6_cookie(dst))
+        };
+        let source = Addr::from_in6(&fl6.saddr);
+        // INVARIANT: as above.
+        Ok(Dst { dst, cookie, family: Family::V6, source, dest: flow.dest, flow: Opaque::new(fl) })
+    }
+
+    /// Whether it is still the route to take.
+    #[inline]
+    pub fn is_valid(&self) -> bool {
+        // SAFETY: the reference keeps it alive; C writes the halfword in one piece.
+        let obsolete = unsafe { AtomicI16::from_ptr(&raw mut (*self.dst.as_ptr()).obsolete) };
+        // SAFETY: as above.
+        obsolete.load(Ordering::Relaxed) == 0
+            || unsafe { bindings::shim_dst_check(self.dst.as_ptr(), self.cookie) }
+    }
+
+    /// The source address of packets.
+    #[inline]
+    pub fn source(&self) -> Addr {
+        self.source
+    }
+
+    /// The destination.
+    #[inline]
+    pub fn dest(&self) -> Addr {
+        self.dest
+    }
+
+    /// Which protocol carries them.
+    #[inline]
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The largest IP packet, headers included.
+    #[inline]
+    pub fn mtu(&self) -> usize {
+        // SAFETY: the reference keeps it alive.
+        unsafe { bindings::shim_dst_mtu(self.dst.as_ptr()) as usize }
+    }
+
+    /// What IP puts in front: 20 or 40 bytes, and what IPsec adds.
+    #[inline]
+    pub fn ip_header_len(&self) -> usize {
+        let ip = match self.family {
+            Family::V4 => 20,
+            Family::V6 => 40,
+        };
+        // SAFETY: the reference keeps it alive; set once.
+        ip + usize::from(unsafe { (*self.dst.as_ptr()).header_len })
+    }
+
+    /// Room that IP and the device want in front of the transport header.
+    #[inline]
+    pub fn headroom(&self) -> usize {
+        // SAFETY: the reference keeps it alive.
+        self.ip_header_len() + unsafe { bindings::shim_dst_ll_space(self.dst.as_ptr()) as usize }
+    }
+
+    fn with_dev<R>(&self, f: impl FnOnce(&bindings::net_device) -> R) -> R {
+        let _rcu = rcu::read_lock();
+        // SAFETY: the reference keeps the route alive, and RCU its device.
+        f(unsafe { &*bindings::shim_dst_dev(self.dst.as_ptr()) })
+    }
+
+    /// The index of the device that it leaves by.
+    pub fn ifindex(&self) -> u32 {
+        self.with_dev(|dev| dev.ifindex as u32)
+    }
+
+    /// Whether it stays on this host.
+    pub fn is_loopback(&self) -> bool {
+        self.with_dev(|dev| dev.flags & bindings::net_device_flags_IFF_LOOPBACK != 0)
+    }
+
+    /// Bytes that the device takes in one packet to be cut (at most 65536: longer ones need IP options that we do not write).
+    pub fn gso_max_size(&self) -> usize {
+        self.with_dev(|dev| match self.family {
+            Family::V4 => dev.gso_ipv4_max_size,
+            Family::V6 => dev.gso_max_size,
+        } as usize)
+        .min(65536)
+    }
+
+    /// Pieces that the device cuts one packet into, at most.
+    pub fn gso_max_segs(&self) -> usize {
+        self.with_dev(|dev| usize::from(dev.gso_max_segs))
+    }
+
+    /// What the device can do.
+    pub fn features(&self) -> Features {
+        Features(self.with_dev(|dev| dev.features))
+    }
+
+    /// What the device says its speed is: Mbit/s. Process context; takes a lock of the whole network stack: ask rarely.
+    pub fn link_speed(&self) -> Option<u32> {
+        // SAFETY: the reference keeps it alive; process context.
+        let speed = unsafe { bindings::shim_dst_link_speed(self.dst.as_ptr()) };
+        (speed != 0).then_some(speed)
+    }
+
+    /// Sends a packet whose `data` is at its transport header. Whatever happens, it is gone. `tos`: DSCP and ECN, or the traffic class.
+    ///
+    /// An error is what the stack said (such as ENOBUFS when the device's queue is full).
+    #[inline]
+    pub fn xmit(&self, sk: &Sock, skb: SkBuff, tos: u8) -> Result {
+        let mut skb = skb;
+        skb.set_transport_header_here();
+        // IP's own scratch space starts clean.
+        skb.raw_mut().cb = [0; 48];
+        let raw = skb.into_raw();
+        let _rcu = rcu::read_lock();
+        // SAFETY: the packet is ours to give away; it borrows the route under RCU (as skb_dst_set_noref() does: whoever queues it takes a reference).
+        // Socket and route are alive. `flow` is only read.
+        let ret = unsafe {
+            bindings::shim_skb_dst_set_noref(raw, self.dst.as_ptr());
+            match self.family {
+                Family::V4 => bindings::__ip_queue_xmit(sk.as_raw(), raw, self.flow.get(), tos),
+                Family::V6 => bindings::ip6_xmit(
+                    sk.as_raw(),
+                    raw,
+                    self.flow.get().cast(),
+                    sk.mark(),
+                    (&raw const (*sk.pinet6()).opt).read_volatile(),
+                    c_int::from(tos),
+                    sk.priority(),
+                ),
+            }
+        };
+        // Positive: what a queue says that dropped it, or is about to (NET_XMIT_*); net_xmit_errno().
+        match ret {
+            0 => Ok(()),
+            e if e < 0 => to_result(e),
+            e if e == bindings::NET_XMIT_CN as c_int => Ok(()),
+            _ => Err(ENOBUFS),
+        }
+    }
+}
+
+impl Clone for Dst {
+    fn clone(&self) -> Self {
+        // SAFETY: the reference keeps it alive.
+        unsafe { bindings::shim_dst_hold(self.dst.as_ptr()) };
+        // INVARIANT: a reference was taken; the flow is plain data that never changes.
+        Dst {
+            dst: self.dst,
+            cookie: self.cookie,
+            family: self.family,
+            source: self.source,
+            dest: self.dest,
+            // SAFETY: as above.
+            flow: Opaque::new(unsafe { *self.flow.get() }),
+        }
+    }
+}
+
+impl Drop for Dst {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours.
+        unsafe { bindings::dst_release(self.dst.as_ptr()) }
+    }
+}
+
+/// NETIF_F_* of a device.
+#[derive(Clone, Copy)]
+pub struct Features(u64);
+
+impl Features {
+    fn has(self, bit: u32) -> bool {
+        self.0 & (1 << bit) != 0
+    }
+
+    /// Takes packets in fragments.
+    pub fn sg(self) -> bool {
+        self.has(bindings::NETIF_F_SG_BIT)
+    }
+
+    /// Cuts TCP over IPv4.
+    pub fn tso4(self) -> bool {
+        self.has(bindings::NETIF_F_TSO_BIT)
+    }
+
+    /// Cuts TCP over IPv6.
+    pub fn tso6(self) -> bool {
+        self.has(bindings::NETIF_F_TSO6_BIT)
+    }
+
+    /// Encrypts TLS.
+    pub fn hw_tls_tx(self) -> bool {
+        self.has(bindings::NETIF_F_HW_TLS_TX_BIT)
+    }
+
+    /// Fills in any checksum.
+    pub fn hw_csum(self) -> bool {
+        self.has(bindings::NETIF_F_HW_CSUM_BIT)
+    }
+
+    /// Cuts packets of these [`Gso`](super::skb::Gso) kinds by itself.
+    pub fn gso(self, kind: u32) -> bool {
+        // SKB_GSO_* and NETIF_F_GSO_* have the same order.
+        let need = u64::from(kind) << bindings::NETIF_F_GSO_SHIFT;
+        self.0 & need == need
+    }
 }

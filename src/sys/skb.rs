@@ -2,106 +2,568 @@
 
 //! `struct sk_buff`: packets.
 //!
-//! [`Skb`] is one that somebody else owns (`&Skb`, `&mut Skb`), [`SkBuff`] an owned one; a packet under construction is a
-//! [`builder::SkbBuilder`](super::builder): only there can payload be written, because only there is it nobody else's.
+//! [`Skb`] is a packet that somebody else owns (`&Skb`, `&mut Skb`), [`SkBuff`] an owned one. Payload is never written here: others
+//! may see the same pages (clones, taps, the sender on the same machine). A packet under construction is a
+//! [`SkbBuilder`](super::builder::SkbBuilder), and only there is it nobody else's.
 
-/// A packet (never moved or swapped: it has no size that Rust knows).
-pub struct Skb;
+use super::{
+    addr::{Addr, Family},
+    gfp,
+    skbq::SkbQueue,
+    sock::Sock,
+    uio::IovIter,
+    user::{as_mut_bytes, Plain},
+};
+use ::core::{
+    marker::{PhantomData, PhantomPinned},
+    mem,
+    ops::{Deref, DerefMut},
+    ptr::{self, NonNull},
+    slice,
+};
+use homa_bindings as bindings;
+use kernel::{alloc::Flags, error::to_result, prelude::*};
 
-/// An owned packet; dropping it is kfree_skb (a loss: seen by drop monitors). Derefs to [`Skb`] (also mutably).
-pub struct SkBuff;
+pub use super::skbmeta::{DropReason, Gso};
 
-/// Why a packet is dropped (enum skb_drop_reason): `DropReason::NO_SOCKET`, `PKT_TOO_SMALL`, `SOCKET_RCVBUFF`, `NOMEM`, `PROTO_MEM`, `XFRM_POLICY`, `NOT_SPECIFIED`, ...
-pub struct DropReason;
+/// A packet.
+///
+/// It has no size that Rust knows, so that nobody can swap two of them.
+#[repr(C)]
+pub struct Skb {
+    _opaque: [u8; 0],
+    _pin: PhantomPinned,
+}
+
+// SAFETY: a packet belongs to no thread.
+unsafe impl Send for Skb {}
+// SAFETY: what can be done with `&Skb` only reads.
+unsafe impl Sync for Skb {}
+
+/// An owned packet. Dropping it is kfree_skb: a loss, which drop monitors see. See [`Self::consume`].
+///
+/// # Invariants
+///
+/// Points at a valid sk_buff, whose only user (`skb->users`) we are.
+pub struct SkBuff(NonNull<bindings::sk_buff>);
+
+// SAFETY: a packet belongs to no thread.
+unsafe impl Send for SkBuff {}
+// SAFETY: what can be done with `&SkBuff` only reads (and clones, which is atomic).
+unsafe impl Sync for SkBuff {}
+
+impl Deref for SkBuff {
+    type Target = Skb;
+
+    #[inline]
+    fn deref(&self) -> &Skb {
+        // SAFETY: by the invariant.
+        unsafe { &*self.0.as_ptr().cast() }
+    }
+}
+
+impl DerefMut for SkBuff {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Skb {
+        // SAFETY: by the invariant.
+        unsafe { &mut *self.0.as_ptr().cast() }
+    }
+}
+
+impl Drop for SkBuff {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: it is ours.
+        unsafe { bindings::sk_skb_reason_drop(ptr::null(), self.0.as_ptr(), DropReason::NOT_SPECIFIED.0) }
+    }
+}
 
 impl SkBuff {
-    /// Frees a packet that served its purpose (consume_skb).
-    pub fn consume(self);
-    pub fn drop_with(self, reason: DropReason);
-    /// All headers and data shared with `self`. To send what one keeps for retransmission.
-    /// Fast if the packet was built with `fclone` and no earlier clone is in flight.
-    pub fn try_clone(&self, flags: Flags) -> Result<SkBuff>;
-    /// Own headers and linear data (with `headroom` in front), shared fragments: what to send when an earlier clone is still
-    /// in flight ([`Skb::is_cloned`]).
-    pub fn copy_linear(&self, headroom: usize, flags: Flags) -> Result<SkBuff>;
+    /// # Safety
+    ///
+    /// `skb` must be valid, and given to us, its only user.
+    #[inline]
+    pub(super) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>) -> Self {
+        // INVARIANT: by the caller's promise.
+        Self(skb)
+    }
+
+    /// Gives the packet away.
+    #[inline]
+    pub(super) fn into_raw(self) -> *mut bindings::sk_buff {
+        mem::ManuallyDrop::new(self).0.as_ptr()
+    }
+
+    /// Frees a packet that served its purpose.
+    #[inline]
+    pub fn consume(self) {
+        // SAFETY: it is ours.
+        unsafe { bindings::consume_skb(self.into_raw()) }
+    }
+
+    /// Frees a packet that did not.
+    #[inline]
+    pub fn drop_with(self, reason: DropReason) {
+        // SAFETY: it is ours.
+        unsafe { bindings::sk_skb_reason_drop(ptr::null(), self.into_raw(), reason.0) }
+    }
 }
 
 impl Skb {
-    pub fn len(&self) -> usize;             // linear and fragments, from `data` on
-    pub fn headlen(&self) -> usize;         // linear part
-    pub fn headroom(&self) -> usize;
-    pub fn truesize(&self) -> usize;
+    /// A clone: metadata of its own; headers and data shared. For sending what one keeps. Fast if the packet was built with
+    /// `fclone` and no earlier clone is in flight.
+    #[inline]
+    pub fn try_clone(&self, flags: Flags) -> Result<SkBuff> {
+        // SAFETY: the packet is valid; a clone is its own only user.
+        let skb = unsafe { bindings::skb_clone(self.as_raw(), gfp(flags)) };
+        // INVARIANT: as above.
+        NonNull::new(skb).map(SkBuff).ok_or(ENOMEM)
+    }
+
+    /// A copy with a linear part of its own (`headroom` in front of it), and shared fragments: to be sent instead
+    /// of a clone while an earlier clone is still in flight ([`Skb::is_cloned`]).
+    pub fn copy_linear(&self, headroom: usize, flags: Flags) -> Result<SkBuff> {
+        let headroom = i32::try_from(headroom).map_err(|_| EINVAL)?;
+        // SAFETY: the packet is valid; a copy is its own only user.
+        let skb = unsafe {
+            bindings::__pskb_copy_fclone(self.as_raw(), headroom, gfp(flags), false)
+        };
+        // INVARIANT: as above.
+        NonNull::new(skb).map(SkBuff).ok_or(ENOMEM)
+    }
+
+    /// # Safety
+    ///
+    /// `skb` must be valid during `'a`, and used only through the result.
+    #[inline]
+    pub(super) unsafe fn from_raw<'a>(skb: *mut bindings::sk_buff) -> &'a mut Skb {
+        // SAFETY: by the caller's promise; the type has no bytes that Rust could touch.
+        unsafe { &mut *skb.cast() }
+    }
+
+    /// The C struct.
+    #[inline]
+    pub(super) fn as_raw(&self) -> *mut bindings::sk_buff {
+        ptr::from_ref(self).cast_mut().cast()
+    }
+
+    #[inline]
+    pub(super) fn raw(&self) -> &bindings::sk_buff {
+        // SAFETY: a `&Skb` is a valid packet.
+        unsafe { &*self.as_raw() }
+    }
+
+    #[inline]
+    pub(super) fn raw_mut(&mut self) -> &mut bindings::sk_buff {
+        // SAFETY: a `&mut Skb` is a valid packet that nobody else uses.
+        unsafe { &mut *self.as_raw() }
+    }
+
+    #[inline]
+    pub(super) fn shinfo(&self) -> *mut bindings::skb_shared_info {
+        // On 64 bits `end` is an offset.
+        self.raw().head.wrapping_add(self.raw().end as usize).cast()
+    }
+
+    /// How many bytes, from `data` on.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.raw().len as usize
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many of them are in the linear part.
+    #[inline]
+    pub fn headlen(&self) -> usize {
+        (self.raw().len - self.raw().data_len) as usize
+    }
+
+    /// Whether some are elsewhere (fragments, frag_list).
+    #[inline]
+    pub fn is_nonlinear(&self) -> bool {
+        self.raw().data_len != 0
+    }
+
+    /// Room in front of `data`.
+    #[inline]
+    pub fn headroom(&self) -> usize {
+        self.raw().data as usize - self.raw().head as usize
+    }
+
+    /// Room behind the linear part, as long as it is all there is.
+    #[inline]
+    pub fn tailroom(&self) -> usize {
+        if self.is_nonlinear() {
+            return 0;
+        }
+        (self.raw().end - self.raw().tail) as usize
+    }
+
+    /// What it costs in memory.
+    #[inline]
+    pub fn truesize(&self) -> usize {
+        self.raw().truesize as usize
+    }
+
     /// The linear part.
-    pub fn head(&self) -> &[u8];
-    /// The first `n` bytes, made linear if need be (pskb_may_pull); None if the packet is shorter or memory is.
-    #[inline] pub fn pull_head(&mut self, n: usize) -> Option<&[u8]>;
-    /// Copies bytes from anywhere in the packet; false if it is too short.
-    pub fn copy_bits(&self, offset: usize, out: &mut [u8]) -> bool;
-    /// Drops `n` bytes at the front (they must be linear: see `pull_head`); false if there are not so many.
-    pub fn pull(&mut self, n: usize) -> bool;
-    /// Cuts to `len` bytes (pskb_trim).
-    pub fn trim(&mut self, len: usize) -> Result;
-    /// Puts `bytes` in front; ENOBUFS without headroom, EBUSY if the head is shared (cloned).
-    pub fn push(&mut self, bytes: &[u8]) -> Result;
-    /// True while a clone shares the head: do not push, send a `copy_linear` instead.
-    pub fn is_cloned(&self) -> bool;
-    pub fn is_nonlinear(&self) -> bool;
-    /// Makes the head private (skb_unclone / pskb_expand_head), so that `head_mut` works.
-    pub fn make_head_writable(&mut self) -> Result;
+    #[inline]
+    pub fn head(&self) -> &[u8] {
+        // SAFETY: `data` points at `headlen` bytes.
+        unsafe { slice::from_raw_parts(self.raw().data, self.headlen()) }
+    }
+
+    /// The first `n` bytes, made linear if need be. None if there are not so many, or no memory.
+    #[inline]
+    pub fn pull_head(&mut self, n: usize) -> Option<&[u8]> {
+        if n > self.headlen() && !self.pull_head_slow(n) {
+            return None;
+        }
+        self.head().get(..n)
+    }
+
+    #[cold]
+    fn pull_head_slow(&mut self, n: usize) -> bool {
+        // SAFETY: the packet is valid, and there are so many bytes behind the linear part.
+        n <= self.len()
+            && !unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) }.is_null()
+    }
+
+    /// Copies bytes from anywhere in the packet; false if it ends before.
+    pub fn copy_bits(&self, offset: usize, out: &mut [u8]) -> bool {
+        let (Ok(offset), Ok(len)) = (i32::try_from(offset), i32::try_from(out.len())) else {
+            return false;
+        };
+        // SAFETY: the packet is valid, the slice writable.
+        unsafe { bindings::skb_copy_bits(self.as_raw(), offset, out.as_mut_ptr().cast(), len) == 0 }
+    }
+
+    /// Drops `n` bytes at the front, which must be linear (see [`Self::pull_head`]); false if they are not.
+    #[inline]
+    pub fn pull(&mut self, n: usize) -> bool {
+        if n > self.headlen() {
+            return false;
+        }
+        let raw = self.raw_mut();
+        raw.len -= n as u32;
+        raw.data = raw.data.wrapping_add(n);
+        true
+    }
+
+    /// Cuts it to `len` bytes, if it is longer. ENOMEM.
+    pub fn trim(&mut self, len: usize) -> Result {
+        if len >= self.len() {
+            return Ok(());
+        }
+        // SAFETY: the packet is valid, and longer than that.
+        to_result(unsafe { bindings::___pskb_trim(self.as_raw(), len as u32) })
+    }
+
+    /// Puts `bytes` in front. ENOBUFS without headroom; EBUSY if others see the headers, or if this is a packet kept for
+    /// sending clones (push onto the clone).
+    #[inline]
+    pub fn push(&mut self, bytes: &[u8]) -> Result {
+        if bytes.len() > self.headroom() {
+            return Err(ENOBUFS);
+        }
+        if self.raw().nohdr() != 0 || self.is_header_cloned() {
+            return Err(EBUSY);
+        }
+        let raw = self.raw_mut();
+        raw.data = raw.data.wrapping_sub(bytes.len());
+        raw.len += bytes.len() as u32;
+        // SAFETY: the headroom is there, and nobody else's.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), raw.data, bytes.len()) };
+        Ok(())
+    }
+
+    /// dataref: all users of the data in the low half, those that promised not to look at headers in the high half.
+    #[inline]
+    fn dataref(&self) -> u32 {
+        // SAFETY: the shared info is valid as long as the packet; C changes the counter atomically.
+        let counter = unsafe {
+            ::core::sync::atomic::AtomicU32::from_ptr((&raw mut (*self.shinfo()).dataref).cast())
+        };
+        counter.load(::core::sync::atomic::Ordering::Acquire)
+    }
+
+    /// While this is true, a clone shares linear part and fragments.
+    #[inline]
+    pub fn is_cloned(&self) -> bool {
+        self.raw().cloned() != 0 && self.dataref() & 0xffff != 1
+    }
+
+    /// While this is true, others may look at the headers.
+    #[inline]
+    pub fn is_header_cloned(&self) -> bool {
+        if self.raw().cloned() == 0 {
+            return false;
+        }
+        let dataref = self.dataref();
+        (dataref & 0xffff) - (dataref >> 16) != 1
+    }
+
+    /// Makes the linear part private. ENOMEM.
+    pub fn make_head_writable(&mut self, flags: Flags) -> Result {
+        if !self.is_cloned() {
+            return Ok(());
+        }
+        // SAFETY: the packet is valid, and we are its only user.
+        to_result(unsafe { bindings::pskb_expand_head(self.as_raw(), 0, 0, gfp(flags)) })
+    }
+
     /// The linear part, if it is private.
-    pub fn head_mut(&mut self) -> Option<&mut [u8]>;
+    pub fn head_mut(&mut self) -> Option<&mut [u8]> {
+        if self.is_cloned() {
+            return None;
+        }
+        // SAFETY: `data` points at `headlen` bytes, which nobody else sees.
+        Some(unsafe { slice::from_raw_parts_mut(self.raw().data, self.headlen()) })
+    }
 
-    // Who sent it (packets being received: network header is set by IP).
-    pub fn source(&self) -> Addr;
-    pub fn dest(&self) -> Addr;
-    pub fn family(&self) -> Family;          // of the network header
-    pub fn ip_id(&self) -> u16;              // 0 for IPv6
-    pub fn tos(&self) -> u8;                 // or traffic class
-    pub fn ttl(&self) -> u8;
-    pub fn ifindex(&self) -> u32;            // device it came in on
-    pub fn net(&self) -> &Net;               // of its device (panics never: receive path only, see proto)
-    pub fn queue_mapping(&self) -> u16;
-    /// Passes IPsec policy for `sk`. Drop it if not.
-    pub fn policy_ok(&self, sk: Option<&Sock>) -> bool;
-    /// Forgets conntrack, as transports do before queueing.
-    pub fn reset_ct(&mut self);
+    // Where it came from: packets being received, whose network header IP has set.
 
-    // Metadata.
-    pub fn hash(&self) -> u32;
-    pub fn set_hash(&mut self, hash: u32);   // L4 hash
-    pub fn priority(&self) -> u32;
-    pub fn set_priority(&mut self, p: u32);
-    pub fn set_mark(&mut self, m: u32);
-    pub fn set_queue_mapping(&mut self, q: u16);
-    pub fn set_decrypted(&mut self, on: bool);
-    pub fn is_decrypted(&self) -> bool;
-    pub fn set_checksum_unnecessary(&mut self);
-    pub fn set_checksum_none(&mut self);
-    pub fn set_ignore_df(&mut self, on: bool);
-    /// Charges the socket for it until it is freed (wmem); write_space then wakes writers.
-    pub fn set_owner_w(&mut self, sk: &Sock);
-    /// Leaves the socket (skb_orphan).
-    pub fn orphan(&mut self);
-    pub fn set_gso(&mut self, gso: Gso);
-    pub fn gso(&self) -> Option<Gso>;
-    pub fn set_transport_header_here(&mut self);   // at `data`
-    pub fn transport_offset(&self) -> isize;
-    /// A value of at most 48 bytes in skb->cb, the owner's scratch space: undefined contents until set, lost when the packet is passed on.
-    pub fn cb<T: Plain>(&self) -> T;
-    pub fn set_cb<T: Plain>(&mut self, value: &T);
+    fn network_header(&self) -> *const u8 {
+        self.raw().head.wrapping_add(usize::from(self.meta().network_header))
+    }
+
+    /// Whether IP or IPv6 carried it.
+    #[inline]
+    pub fn family(&self) -> Family {
+        match u32::from(u16::from_be(self.meta().protocol)) {
+            bindings::ETH_P_IPV6 => Family::V6,
+            _ => Family::V4,
+        }
+    }
+
+    /// Bytes of the network header; zeros if it is not linear, as it is in all packets that IP delivers.
+    #[inline]
+    fn ip_bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        let end = self.raw().data as usize + self.headlen();
+        let start = self.network_header().wrapping_add(at);
+        if start as usize + N > end {
+            return [0; N];
+        }
+        // SAFETY: between head and the end of the linear part.
+        unsafe { start.cast::<[u8; N]>().read_unaligned() }
+    }
+
+    /// The source address.
+    #[inline]
+    pub fn source(&self) -> Addr {
+        match self.family() {
+            Family::V4 => Addr::v4(self.ip_bytes(12)),
+            Family::V6 => Addr::v6(self.ip_bytes(8)),
+        }
+    }
+
+    /// The destination address.
+    #[inline]
+    pub fn dest(&self) -> Addr {
+        match self.family() {
+            Family::V4 => Addr::v4(self.ip_bytes(16)),
+            Family::V6 => Addr::v6(self.ip_bytes(24)),
+        }
+    }
+
+    /// IPv4's identification; 0 for IPv6.
+    #[inline]
+    pub fn ip_id(&self) -> u16 {
+        match self.family() {
+            Family::V4 => u16::from_be_bytes(self.ip_bytes(4)),
+            Family::V6 => 0,
+        }
+    }
+
+    /// TOS or traffic class.
+    #[inline]
+    pub fn tos(&self) -> u8 {
+        match self.family() {
+            Family::V4 => self.ip_bytes::<1>(1)[0],
+            Family::V6 => (u16::from_be_bytes(self.ip_bytes(0)) >> 4) as u8,
+        }
+    }
+
+    /// Time to live or hop limit.
+    #[inline]
+    pub fn ttl(&self) -> u8 {
+        match self.family() {
+            Family::V4 => self.ip_bytes::<1>(8)[0],
+            Family::V6 => self.ip_bytes::<1>(7)[0],
+        }
+    }
 
     // Payload.
-    /// Contiguous runs of `len` bytes from `offset` on: linear part, fragments, frag_list, in order.
-    /// (Others may share the pages: never decrypt in place.)
-    pub fn runs(&self, offset: usize, len: usize) -> Runs<'_>;      // Iterator<Item = &[u8]>
-    pub fn copy_to_iter(&self, offset: usize, to: &mut IovIter, len: usize) -> Result;
-    /// Packets that GRO chained behind this one (frag_list), taken off it: each is a whole packet of its own.
-    pub fn take_frag_list(&mut self) -> SkbQueue;
-    pub fn has_frag_list(&self) -> bool;
+
+    /// Contiguous runs that make up `len` bytes from `offset` on: linear part, fragments, frag_list, in order. If the packet ends
+    /// before, so do they. (Others may see the pages, and a local sender may even change them: never decrypt in place, and
+    /// do not read twice what must not change.)
+    #[inline]
+    pub fn runs(&self, offset: usize, len: usize) -> Runs<'_> {
+        // SAFETY: the packet is valid while it is borrowed.
+        Runs(unsafe { RawRuns::new(self.as_raw(), offset, len) }, PhantomData)
+    }
+
+    /// Copies payload out. EFAULT.
+    pub fn copy_to_iter(&self, offset: usize, to: &mut IovIter, len: usize) -> Result {
+        let (Ok(offset), Ok(len)) = (i32::try_from(offset), i32::try_from(len)) else {
+            return Err(EINVAL);
+        };
+        if to.is_source() {
+            return Err(EFAULT);
+        }
+        // SAFETY: packet and iterator are valid.
+        to_result(unsafe { bindings::skb_copy_datagram_iter(self.as_raw(), offset, to.as_raw(), len) })
+    }
+
+    /// Whether packets are chained behind this one (by [`super::gro`]).
+    #[inline]
+    pub fn has_frag_list(&self) -> bool {
+        // SAFETY: the shared info is valid as long as the packet.
+        unsafe { !(*self.shinfo()).frag_list.is_null() }
+    }
+
+    /// Takes the packets that GRO chained behind this one: each is a whole packet, with `data` at its transport header. ENOMEM: then
+    /// drop it all.
+    pub fn take_frag_list(&mut self) -> Result<SkbQueue> {
+        let mut queue = SkbQueue::new();
+        if !self.has_frag_list() {
+            return Ok(queue);
+        }
+        self.make_head_writable(GFP_ATOMIC)?;
+        // SAFETY: the shared info is ours alone now.
+        let mut next = unsafe { mem::replace(&mut (*self.shinfo()).frag_list, ptr::null_mut()) };
+        let mut failed = false;
+        while let Some(skb) = NonNull::new(next) {
+            // SAFETY: packets on a frag_list are valid, linked by `next`, and what they count as is part of what
+            // the first one counts as. `shim_skb_share_check` gives one that has no other user, or frees it.
+            unsafe {
+                next = mem::replace(
+                    &mut (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next,
+                    ptr::null_mut(),
+                );
+                let raw = self.raw_mut();
+                raw.len -= (*skb.as_ptr()).len;
+                raw.data_len -= (*skb.as_ptr()).len;
+                raw.truesize = raw.truesize.saturating_sub((*skb.as_ptr()).truesize);
+                match NonNull::new(bindings::shim_skb_share_check(skb.as_ptr(), gfp(GFP_ATOMIC))) {
+                    Some(skb) => queue.push_back(SkBuff::from_raw(skb)),
+                    None => failed = true,
+                }
+            }
+        }
+        if failed {
+            return Err(ENOMEM);
+        }
+        Ok(queue)
+    }
+
+    /// Passes IPsec's policy for this socket.
+    pub fn policy_ok(&mut self, sk: &Sock) -> bool {
+        // SAFETY: both are valid.
+        unsafe { bindings::shim_policy_check(sk.as_raw(), self.as_raw()) }
+    }
+
+    /// A value of at most 48 bytes in skb->cb, the scratch space of whoever owns the packet: lost when it is passed on, and arbitrary
+    /// before it was set.
+    #[inline]
+    pub fn cb<T: Plain>(&self) -> T {
+        const { assert!(mem::size_of::<T>() <= 48) };
+        let mut value = T::new_zeroed();
+        let bytes = as_mut_bytes(&mut value);
+        // SAFETY: the size was checked.
+        unsafe { ptr::copy_nonoverlapping(self.raw().cb.as_ptr().cast(), bytes.as_mut_ptr(), bytes.len()) };
+        value
+    }
+
+    /// Sets it.
+    #[inline]
+    pub fn set_cb<T: Plain>(&mut self, value: &T) {
+        const { assert!(mem::size_of::<T>() <= 48) };
+        let bytes = value.as_bytes();
+        // SAFETY: the size was checked.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.raw_mut().cb.as_mut_ptr().cast(), bytes.len()) };
+    }
 }
 
-/// GSO fields of skb_shared_info.
-#[derive(Clone, Copy)]
-pub struct Gso { pub size: u16, pub segs: u16, pub kind: GsoKind }
-/// SKB_GSO_*
-pub struct GsoKind(pub u32);    // TCPV4, TCPV6, SCTP, UDP_L4, FRAGLIST, DODGY, ...
+/// Walks the contiguous parts of a packet.
+pub(super) struct RawRuns {
+    /// The packet of the part to come: the first, or one of its frag_list.
+    skb: *mut bindings::sk_buff,
+    /// 0: the linear part; then fragments.
+    part: usize,
+    first: bool,
+    skip: usize,
+    left: usize,
+}
+
+impl RawRuns {
+    /// # Safety
+    ///
+    /// The packet must stay valid, and as it is, while this is used.
+    #[inline]
+    pub(super) unsafe fn new(skb: *mut bindings::sk_buff, offset: usize, len: usize) -> Self {
+        Self { skb, part: 0, first: true, skip: offset, left: len }
+    }
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<(NonNull<u8>, usize)> {
+        while self.left != 0 {
+            // SAFETY: by the promise of `new`.
+            let skb = unsafe { Skb::from_raw(self.skb) };
+            let shinfo = skb.shinfo();
+            let (start, len) = if self.part == 0 {
+                (skb.raw().data, skb.headlen())
+            // SAFETY: the shared info is valid as long as the packet.
+            } else if self.part <= usize::from(unsafe { (*shinfo).nr_frags }) {
+                // SAFETY: below nr_frags; fragments are valid. The shim gives NULL for memory that the CPU cannot read.
+                unsafe {
+                    let frag = (&raw const (*shinfo).frags).cast::<bindings::skb_frag_t>().add(self.part - 1);
+                    (bindings::shim_frag_address(frag).cast(), (*frag).len as usize)
+                }
+            } else {
+                // SAFETY: a frag_list is linked by `next`.
+                let next = unsafe {
+                    match self.first {
+                        true => (*shinfo).frag_list,
+                        false => skb.raw().__bindgen_anon_1.__bindgen_anon_1.next,
+                    }
+                };
+                if next.is_null() {
+                    return None;
+                }
+                (self.skb, self.part, self.first) = (next, 0, false);
+                continue;
+            };
+            self.part += 1;
+            if self.skip >= len {
+                self.skip -= len;
+                continue;
+            }
+            let n = (len - self.skip).min(self.left);
+            let start = NonNull::new(start.cast::<u8>())?;
+            // SAFETY: within the part.
+            let start = unsafe { start.add(mem::take(&mut self.skip)) };
+            self.left -= n;
+            return Some((start, n));
+        }
+        None
+    }
+}
+
+/// Contiguous runs of a packet's bytes.
+pub struct Runs<'a>(pub(super) RawRuns, pub(super) PhantomData<&'a Skb>);
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // SAFETY: the part belongs to the packet, which is borrowed.
+        self.0.next().map(|(start, len)| unsafe { slice::from_raw_parts(start.as_ptr(), len) })
+    }
+}

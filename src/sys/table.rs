@@ -1,34 +1,173 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A concurrent hash table of reference-counted objects, one lock per bucket.
+//! A concurrent hash table of reference-counted objects, with one lock per bucket.
 
-/// A hash table of `Arc<T>`, keyed by a 64-bit hash that the caller computes (see [`super::rand`]) and
-/// an equality test that the caller passes.
+use super::lock::{new_spinlock_bh, SpinLockBh};
+use ::core::mem;
+use kernel::{
+    alloc::Flags,
+    prelude::*,
+    sync::Arc,
+};
+
+/// Entries of a bucket, next to their hashes. Its memory is kept once it was needed.
+type Bucket<T> = KVec<(u64, Arc<T>)>;
+
+/// A hash table of `Arc<T>`, keyed by a 64-bit hash that the caller computes (see [`super::rand`]) and an
+/// equality test that the caller passes.
 ///
-/// The number of buckets is fixed. Entries with equal hashes may coexist.
-pub struct Table<T>;
+/// The number of buckets is fixed. Entries with equal hashes may coexist. Any context but hard interrupts.
+/// Tests and visits run under the lock of a bucket: they must not come back to the table.
+pub struct Table<T> {
+    /// Never grows after `new`: its elements do not move.
+    buckets: KVVec<SpinLockBh<Bucket<T>>>,
+    mask: usize,
+}
 
 impl<T: Send + Sync> Table<T> {
     /// Makes a table of `buckets` (rounded up to a power of two).
-    pub fn new(buckets: usize, flags: Flags) -> Result<Self>;
-    /// How many entries there are now; exact when nobody writes.
-    pub fn len(&self) -> usize;
-    pub fn is_empty(&self) -> bool;
-    /// The first entry with this hash for which `is` holds. `is` runs under the bucket's lock.
-    pub fn find(&self, hash: u64, is: impl FnMut(&T) -> bool) -> Option<Arc<T>>;
-    /// Runs `f` on the entry under the bucket's lock, without touching its reference count.
-    pub fn with<R>(&self, hash: u64, is: impl FnMut(&T) -> bool, f: impl FnOnce(&Arc<T>) -> R) -> Option<R>;
-    /// Adds an entry. May be called in softirq. ENOMEM.
-    pub fn insert(&self, hash: u64, item: Arc<T>) -> Result;
-    /// Adds an entry unless one with this hash and `same(entry)` is there: then that one is returned as `Ok(Some(_))`.
-    pub fn insert_unique(&self, hash: u64, item: Arc<T>, same: impl FnMut(&T) -> bool) -> Result<Option<Arc<T>>>;
-    /// Finds or makes, atomically. `make` runs under the bucket's lock.
-    pub fn find_or_insert_with(&self, hash: u64, is: impl FnMut(&T) -> bool, make: impl FnOnce() -> Result<Arc<T>>) -> Result<Arc<T>>;
-    /// Takes this very object out; false if it was not there. (The reference is dropped outside the lock.)
-    pub fn remove(&self, hash: u64, item: &Arc<T>) -> bool;
-    /// Visits at most `max_buckets` buckets from `*cursor` on (wrapping), calling `f` under each bucket's lock; `f` returns
-    /// false to take the entry out. Returns true once the last bucket was visited (cursor is then 0).
-    pub fn scan(&self, cursor: &mut usize, max_buckets: usize, f: impl FnMut(&Arc<T>) -> bool) -> bool;
-    /// Takes everything out, a bucket at a time, handing each to `f` outside any lock.
-    pub fn drain(&self, f: impl FnMut(Arc<T>));
+    pub fn new(buckets: usize, flags: Flags) -> Result<Self> {
+        let n = buckets.checked_next_power_of_two().ok_or(EINVAL)?;
+        let mut vec = KVVec::with_capacity(n, flags)?;
+        for _ in 0..n {
+            let slot = vec.spare_capacity_mut().first_mut().ok_or(ENOMEM)?;
+            let init = new_spinlock_bh!(Bucket::new(), "table bucket");
+            // SAFETY: the slot is valid for writes, and never moves because the vector never grows.
+            unsafe { pin_init::raw_init(slot.as_mut_ptr(), init) };
+            // SAFETY: the slot is within the capacity, and initialised by now.
+            unsafe { vec.inc_len(1) };
+        }
+        Ok(Self { buckets: vec, mask: n - 1 })
+    }
+
+    fn bucket(&self, hash: u64) -> &SpinLockBh<Bucket<T>> {
+        // The mask keeps it in bounds. (Truncation is wanted.)
+        &self.buckets[hash as usize & self.mask]
+    }
+
+    /// Counts the entries, bucket by bucket: for statistics and tests.
+    pub fn len(&self) -> usize {
+        self.buckets.iter().map(|b| b.lock().len()).sum()
+    }
+
+    /// Whether there is no entry; like [`Self::len`], a walk over all buckets.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.iter().all(|b| b.lock().is_empty())
+    }
+
+    /// The first entry with this hash for which `is` holds.
+    #[inline]
+    pub fn find(&self, hash: u64, is: impl FnMut(&T) -> bool) -> Option<Arc<T>> {
+        self.with(hash, is, Arc::clone)
+    }
+
+    /// Runs `f` on the entry, under the bucket's lock, without touching the reference count.
+    #[inline]
+    pub fn with<R>(
+        &self,
+        hash: u64,
+        mut is: impl FnMut(&T) -> bool,
+        f: impl FnOnce(&Arc<T>) -> R,
+    ) -> Option<R> {
+        let bucket = self.bucket(hash).lock();
+        bucket.iter().find(|(h, item)| *h == hash && is(item)).map(|(_, item)| f(item))
+    }
+
+    /// Adds an entry. ENOMEM.
+    pub fn insert(&self, hash: u64, item: Arc<T>) -> Result {
+        Ok(self.bucket(hash).lock().push((hash, item), GFP_ATOMIC)?)
+    }
+
+    /// Adds an entry, unless one with this hash and `same(entry)` is there: then returns that one.
+    pub fn insert_unique(
+        &self,
+        hash: u64,
+        item: Arc<T>,
+        mut same: impl FnMut(&T) -> bool,
+    ) -> Result<Option<Arc<T>>> {
+        let mut bucket = self.bucket(hash).lock();
+        if let Some((_, there)) = bucket.iter().find(|(h, i)| *h == hash && same(i)) {
+            return Ok(Some(there.clone()));
+        }
+        bucket.push((hash, item), GFP_ATOMIC)?;
+        Ok(None)
+    }
+
+    /// Finds an entry or makes it, as one step. `make` runs under the bucket's lock.
+    pub fn find_or_insert_with(
+        &self,
+        hash: u64,
+        mut is: impl FnMut(&T) -> bool,
+        make: impl FnOnce() -> Result<Arc<T>>,
+    ) -> Result<Arc<T>> {
+        let mut bucket = self.bucket(hash).lock();
+        if let Some((_, there)) = bucket.iter().find(|(h, i)| *h == hash && is(i)) {
+            return Ok(there.clone());
+        }
+        bucket.reserve(1, GFP_ATOMIC)?;
+        let item = make()?;
+        bucket.push((hash, item.clone()), GFP_ATOMIC)?;
+        Ok(item)
+    }
+
+    /// Takes this very object out; false if it was not there.
+    pub fn remove(&self, hash: u64, item: &Arc<T>) -> bool {
+        let mut bucket = self.bucket(hash).lock();
+        let Some(at) = bucket.iter().position(|(_, i)| Arc::ptr_eq(i, item)) else {
+            return false;
+        };
+        let gone = swap_remove(&mut bucket, at);
+        drop(bucket);
+        // The last reference may go here: not under the lock.
+        drop(gone);
+        true
+    }
+
+    /// Visits at most `max_buckets` buckets, from `*cursor` on. `f` returns false to take the entry out.
+    /// True once the last bucket was visited; the cursor is then 0 again.
+    pub fn scan(
+        &self,
+        cursor: &mut usize,
+        max_buckets: usize,
+        mut f: impl FnMut(&Arc<T>) -> bool,
+    ) -> bool {
+        let from = (*cursor).min(self.buckets.len());
+        let to = from.saturating_add(max_buckets).min(self.buckets.len());
+        for bucket in &self.buckets[from..to] {
+            let mut guard = bucket.lock();
+            let mut at = 0;
+            while at < guard.len() {
+                if f(&guard[at].1) {
+                    at += 1;
+                    continue;
+                }
+                let gone = swap_remove(&mut guard, at);
+                drop(guard);
+                drop(gone);
+                guard = bucket.lock();
+            }
+        }
+        let done = to == self.buckets.len();
+        *cursor = if done { 0 } else { to };
+        done
+    }
+
+    /// Takes everything out, a bucket at a time, and hands it to `f` outside of any lock.
+    pub fn drain(&self, mut f: impl FnMut(Arc<T>)) {
+        for bucket in &self.buckets[..] {
+            let all = mem::take(&mut *bucket.lock());
+            for (_, item) in all {
+                f(item);
+            }
+        }
+    }
+}
+
+/// Takes element `at` out of a bucket, filling the hole with the last one.
+fn swap_remove<T>(bucket: &mut Bucket<T>, at: usize) -> Option<(u64, Arc<T>)> {
+    let last = bucket.pop()?;
+    match bucket.get_mut(at) {
+        Some(hole) => Some(mem::replace(hole, last)),
+        None => Some(last),
+    }
 }
