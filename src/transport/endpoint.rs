@@ -234,6 +234,7 @@ impl Endpoint {
             }
         };
         let visible_id = identity.visible_id;
+        let records = out.records();
         let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
         let mut queue = SkbQueue::new();
         out.transmit(&dst, &mut progress, &mut queue);
@@ -247,7 +248,7 @@ impl Endpoint {
             self.forget(&rpc);
             return Err(ESHUTDOWN);
         }
-        self.ns.stats.inc(Counter::RequestsSent);
+        self.count_sent(Counter::RequestsSent, records);
         self.send_all(&rpc, &dst, queue);
         self.watch();
         Ok(visible_id)
@@ -306,6 +307,7 @@ impl Endpoint {
                 return Err(e);
             }
         };
+        let records = out.records();
         let mut queue = SkbQueue::new();
         let mut state = rpc.state.lock();
         let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
@@ -316,10 +318,17 @@ impl Endpoint {
         }
         state.out = Some(out);
         drop(state);
-        self.ns.stats.inc(Counter::ResponsesSent);
+        self.count_sent(Counter::ResponsesSent, records);
         self.send_all(&rpc, &dst, queue);
         self.watch();
         Ok(true)
+    }
+
+    fn count_sent(&self, message: Counter, records: u32) {
+        self.ns.stats.inc(message);
+        if records != 0 {
+            self.ns.stats.add(Counter::TlsRecordsSealed, u64::from(records));
+        }
     }
 
     /// What all packets to `peer` about the RPC `id` say.

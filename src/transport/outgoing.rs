@@ -154,6 +154,11 @@ impl Outgoing {
         Ok(Self { common, template: Template::Sealed(data), layout, cut, segments })
     }
 
+    /// Records that were sealed for it.
+    pub(crate) fn records(&self) -> u32 {
+        self.layout.records()
+    }
+
     /// Bytes of the message as it is sent.
     pub(crate) fn stream_length(&self) -> u32 {
         self.layout.stream_length()
