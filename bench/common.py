@@ -48,6 +48,18 @@ def build_perf():
     return target / "release/homa-perf"
 
 
+def build_plugin(output):
+    """Build the profiler's plugin for qemu, which runs in the toolchain root, too."""
+    source = TOP / "bench/profile.c"
+    if output.exists() and output.stat().st_mtime > source.stat().st_mtime:
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [TOP / "scripts/enter", "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC",
+               "-fvisibility=hidden", "-o", output, source]
+    if subprocess.run(command, cwd=TOP).returncode:
+        die("the profiler's plugin does not build (see above)")
+
+
 def count_for(size):
     """Round trips that give a stable figure in a few seconds."""
     return 4000 if size <= 2048 else 1500 if size <= 16384 else 300
