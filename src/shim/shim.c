@@ -3,6 +3,7 @@
 #include <linux/ethtool.h>
 #include <linux/hrtimer.h>
 #include <linux/hrtimer_bases.h>
+#include <linux/icmpv6.h>
 #include <linux/interrupt.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
@@ -10,6 +11,7 @@
 #include <linux/sched.h>
 #include <linux/skbuff_ref.h>
 #include <net/gro.h>
+#include <net/icmp.h>
 #include <net/ip.h>
 #include <net/ip6_fib.h>
 #include <net/ip6_route.h>
@@ -167,6 +169,14 @@ void *shim_gro_header(struct sk_buff *skb, unsigned int len)
 unsigned int shim_mac_header_len(const struct sk_buff *skb)
 {
 	return skb_mac_header_len(skb);
+}
+
+void shim_icmp_port_unreachable(struct sk_buff *skb)
+{
+	if (skb->protocol == htons(ETH_P_IP))
+		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
+	else
+		icmpv6_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
 }
 
 const struct icmphdr *shim_icmp_hdr(const struct sk_buff *skb)

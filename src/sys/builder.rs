@@ -108,7 +108,11 @@ impl SkbBuilder {
     ///
     /// `fill(to, n)` must write all `n` bytes at `to` if it returns Ok.
     #[inline]
-    unsafe fn append_with(&mut self, len: usize, mut fill: impl FnMut(*mut u8, usize) -> Result) -> Result {
+    unsafe fn append_with(
+        &mut self,
+        len: usize,
+        mut fill: impl FnMut(*mut u8, usize) -> Result,
+    ) -> Result {
         if len <= self.skb.tailroom() {
             let raw = self.skb.raw_mut();
             let tail = raw.head.wrapping_add(raw.tail as usize);
@@ -124,7 +128,11 @@ impl SkbBuilder {
     /// # Safety
     ///
     /// As for `append_with`. Process context.
-    unsafe fn append_frags(&mut self, mut len: usize, fill: &mut impl FnMut(*mut u8, usize) -> Result) -> Result {
+    unsafe fn append_frags(
+        &mut self,
+        mut len: usize,
+        fill: &mut impl FnMut(*mut u8, usize) -> Result,
+    ) -> Result {
         // SAFETY: the current thread's; nobody else uses it, and we do not keep it.
         let pfrag = unsafe { bindings::shim_task_frag() };
         while len != 0 {

@@ -5,7 +5,10 @@
 //! Packets between the same two addresses (GRO sees to that) for which the protocol says [`GroVerdict::Chain`] are put on the frag_list
 //! of the first one. Each stays whole, with its own headers: [`Skb::take_frag_list`](super::skb::Skb::take_frag_list) takes them apart.
 
-use super::{proto::DatagramProtocol, skb::{Gso, Skb}};
+use super::{
+    proto::DatagramProtocol,
+    skb::{Gso, Skb},
+};
 use ::core::{ptr, slice};
 use homa_bindings as bindings;
 use kernel::ffi::c_int;
@@ -37,7 +40,9 @@ unsafe fn cb(skb: *mut bindings::sk_buff) -> *mut bindings::napi_gro_cb {
 ///
 /// As for [`cb`].
 #[inline]
-unsafe fn bits(skb: *mut bindings::sk_buff) -> *mut bindings::napi_gro_cb__bindgen_ty_2__bindgen_ty_1 {
+unsafe fn bits(
+    skb: *mut bindings::sk_buff,
+) -> *mut bindings::napi_gro_cb__bindgen_ty_2__bindgen_ty_1 {
     // SAFETY: by the caller's promise; both variants of the union are the same plain fields.
     unsafe { &raw mut (*cb(skb)).__bindgen_anon_2.__bindgen_anon_1 }
 }
@@ -103,7 +108,10 @@ unsafe fn chain(held: *mut bindings::sk_buff, skb: *mut bindings::sk_buff, at: u
     unsafe {
         let (h, s) = (Skb::from_raw(held), Skb::from_raw(skb));
         // IP's length field has 16 bits.
-        if h.len() + s.len() >= 65536 || s.pull_head((*cb(skb)).data_offset as usize).is_none() || !s.pull(at) {
+        if h.len() + s.len() >= 65536
+            || s.pull_head((*cb(skb)).data_offset as usize).is_none()
+            || !s.pull(at)
+        {
             (*cb(skb)).flush = 1;
             return false;
         }

@@ -12,10 +12,7 @@ use ::core::{
     slice,
 };
 use homa_bindings as bindings;
-use kernel::{
-    error::from_err_ptr,
-    prelude::*,
-};
+use kernel::{error::from_err_ptr, prelude::*};
 
 /// The large packet that the callback got: its `data` is at the transport header.
 pub struct GsoSkb<'a> {
@@ -129,7 +126,9 @@ pub(super) unsafe extern "C" fn gso_segment<P: DatagramProtocol>(
     if gso.is_some_and(|g| g.kind & Gso::FRAGLIST != 0) {
         // What our GRO chained, and somebody forwards.
         // SAFETY: the mac header of a packet being sent is set.
-        return unsafe { bindings::skb_segment_list(skb, features, bindings::shim_mac_header_len(skb)) };
+        return unsafe {
+            bindings::skb_segment_list(skb, features, bindings::shim_mac_header_len(skb))
+        };
     }
     let mut gso = GsoSkb { skb, features, _borrow: PhantomData };
     match P::gso_segment(&mut gso) {

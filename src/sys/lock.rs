@@ -43,11 +43,7 @@ unsafe impl Backend for SpinLockBhBackend {
     type GuardState = ();
 
     #[inline]
-    unsafe fn init(
-        ptr: *mut Self::State,
-        name: *const ffi::c_char,
-        key: *mut kb::lock_class_key,
-    ) {
+    unsafe fn init(ptr: *mut Self::State, name: *const ffi::c_char, key: *mut kb::lock_class_key) {
         // SAFETY: the caller's promises are those that `__spin_lock_init` asks for.
         unsafe { kb::__spin_lock_init(ptr, name, key) }
     }

@@ -264,10 +264,13 @@ impl<T: PerNet> PerNetRegistration<T> {
         ops.exit = Some(PerNetSlot::<T>::exit);
         ops.id = slot.id.as_ptr();
         ops.size = mem::size_of::<Cell<T>>();
-        let ops = KBox::pin_init(Opaque::ffi_init(|slot| {
-            // SAFETY: `slot` is valid for writes.
-            unsafe { ptr::write(slot, ops) }
-        }), GFP_KERNEL)?;
+        let ops = KBox::pin_init(
+            Opaque::ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes.
+                unsafe { ptr::write(slot, ops) }
+            }),
+            GFP_KERNEL,
+        )?;
         // SAFETY: `ops` stays where it is until it is unregistered.
         let ret = to_result(unsafe { bindings::register_pernet_subsys(ops.get()) });
         if let Err(e) = ret {

@@ -3,8 +3,13 @@
 //! Counters that are cheap to bump on any CPU.
 
 use super::gfp;
+use ::core::{
+    arch::asm,
+    mem,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use homa_bindings as bindings;
-use ::core::{arch::asm, mem, ptr::NonNull, sync::atomic::{AtomicU64, Ordering}};
 use kernel::prelude::*;
 
 #[cfg(not(CONFIG_X86_64))]
@@ -69,7 +74,8 @@ impl<const N: usize> Counters<N> {
             }
             // SAFETY: `p` is a per-CPU address of an element, and the CPU is a possible one: its copy is an
             // aligned word that lives as long as `self` and is written by single instructions.
-            let copy = unsafe { AtomicU64::from_ptr(bindings::shim_per_cpu_ptr(p.cast(), cpu).cast()) };
+            let copy =
+                unsafe { AtomicU64::from_ptr(bindings::shim_per_cpu_ptr(p.cast(), cpu).cast()) };
             sum = sum.wrapping_add(copy.load(Ordering::Relaxed));
         }
     }

@@ -19,12 +19,7 @@ use super::{
 };
 use ::core::{marker::PhantomData, ops, ptr};
 use homa_bindings as bindings;
-use kernel::{
-    error::to_result,
-    prelude::*,
-    sync::Arc,
-    types::Opaque,
-};
+use kernel::{error::to_result, prelude::*, sync::Arc, types::Opaque};
 
 /// A transport protocol with SOCK_DGRAM sockets.
 ///
@@ -120,8 +115,7 @@ impl PollEvents {
     /// EPOLLIN
     pub const READABLE: Self = Self(epoll::EPOLLIN | epoll::EPOLLRDNORM);
     /// EPOLLOUT
-    pub const WRITABLE: Self =
-        Self(epoll::EPOLLOUT | epoll::EPOLLWRNORM | epoll::EPOLLWRBAND);
+    pub const WRITABLE: Self = Self(epoll::EPOLLOUT | epoll::EPOLLWRNORM | epoll::EPOLLWRBAND);
     /// EPOLLPRI
     pub const PRIORITY: Self = Self(epoll::EPOLLPRI);
     /// EPOLLERR
@@ -244,13 +238,17 @@ impl<P: DatagramProtocol> Registration<P> {
             *step = Step::Proto4;
             to_result(bindings::proto_register(&raw mut (*t).proto[1], 1))?;
             *step = Step::Proto6;
-            to_result(bindings::inet_add_protocol(&raw const (*t).input4, P::PROTOCOL)).map_err(|_| EAGAIN)?;
+            to_result(bindings::inet_add_protocol(&raw const (*t).input4, P::PROTOCOL))
+                .map_err(|_| EAGAIN)?;
             *step = Step::Input4;
-            to_result(bindings::inet6_add_protocol(&raw const (*t).input6, P::PROTOCOL)).map_err(|_| EAGAIN)?;
+            to_result(bindings::inet6_add_protocol(&raw const (*t).input6, P::PROTOCOL))
+                .map_err(|_| EAGAIN)?;
             *step = Step::Input6;
-            to_result(bindings::inet_add_offload(&raw const (*t).offload, P::PROTOCOL)).map_err(|_| EAGAIN)?;
+            to_result(bindings::inet_add_offload(&raw const (*t).offload, P::PROTOCOL))
+                .map_err(|_| EAGAIN)?;
             *step = Step::Offload4;
-            to_result(bindings::inet6_add_offload(&raw const (*t).offload, P::PROTOCOL)).map_err(|_| EAGAIN)?;
+            to_result(bindings::inet6_add_offload(&raw const (*t).offload, P::PROTOCOL))
+                .map_err(|_| EAGAIN)?;
             *step = Step::Offload6;
             // Programs come last.
             to_result(bindings::inet6_register_protosw(&raw mut (*t).protosw[1]))?;
@@ -356,7 +354,9 @@ struct ArcSlot<T>(Arc<T>);
 /// `sk` must be a socket of `P`, and nobody else use it.
 unsafe fn put_state<P: DatagramProtocol>(sk: *mut bindings::sock, state: Arc<P::Socket>) {
     // SAFETY: the socket is an `Object`; an `Arc` is one pointer.
-    unsafe { (&raw mut (*sk.cast::<Object>()).state).cast::<ArcSlot<P::Socket>>().write(ArcSlot(state)) };
+    unsafe {
+        (&raw mut (*sk.cast::<Object>()).state).cast::<ArcSlot<P::Socket>>().write(ArcSlot(state))
+    };
 }
 
 /// # Safety

@@ -92,7 +92,11 @@ impl Dst {
         fl4.saddr = match flow.source.is_any() {
             true => {
                 let local = sk.local_addr();
-                if local.is_v4() { local.to_be32() } else { 0 }
+                if local.is_v4() {
+                    local.to_be32()
+                } else {
+                    0
+                }
             }
             false => flow.source.to_be32(),
         };
@@ -106,9 +110,17 @@ impl Dst {
         };
         let source = Addr::from_be32(fl4.saddr);
         // SAFETY: `rt` is a route that we got a reference to; the entry is its first member.
-        let (dst, rt_flags) = unsafe { (NonNull::new_unchecked(&raw mut (*rt).dst), (*rt).rt_flags) };
+        let (dst, rt_flags) =
+            unsafe { (NonNull::new_unchecked(&raw mut (*rt).dst), (*rt).rt_flags) };
         // INVARIANT: as above.
-        let dst = Dst { dst, cookie: 0, family: Family::V4, source, dest: flow.dest, flow: Opaque::new(fl) };
+        let dst = Dst {
+            dst,
+            cookie: 0,
+            family: Family::V4,
+            source,
+            dest: flow.dest,
+            flow: Opaque::new(fl),
+        };
         if rt_flags & bindings::RTCF_BROADCAST != 0 {
             return Err(EACCES);
         }
@@ -140,7 +152,8 @@ impl Dst {
         // SAFETY: socket and namespace are alive; `fl6` is valid.
         let (dst, cookie) = unsafe {
             bindings::security_sk_classify_flow(sk.as_raw(), &mut fl6.__fl_common);
-            let dst = bindings::ip6_dst_lookup_flow(sk.net().as_raw(), sk.as_raw(), fl6, ptr::null());
+            let dst =
+                bindings::ip6_dst_lookup_flow(sk.net().as_raw(), sk.as_raw(), fl6, ptr::null());
             let dst = from_err_ptr(dst)?;
             (NonNull::new_unchecked(dst), bindings::shim_rt6_cookie(dst))
         };
@@ -224,7 +237,7 @@ impl Dst {
             Family::V4 => dev.gso_ipv4_max_size,
             Family::V6 => dev.gso_max_size,
         } as usize)
-        .min(65536)
+            .min(65536)
     }
 
     /// Pieces that the device cuts one packet into, at most.

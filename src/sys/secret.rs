@@ -5,7 +5,6 @@
 use super::uio::IovIter;
 use ::core::{
     arch::asm,
-
     ops::{Deref, DerefMut},
     ptr,
 };
@@ -47,7 +46,11 @@ impl SecretBuf {
     /// Appends bytes; false (and nothing changed) if they do not fit.
     pub fn append(&mut self, bytes: &[u8]) -> bool {
         // SAFETY: the closure initialises all of it.
-        unsafe { self.append_with(bytes.len(), |to| ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len())) }
+        unsafe {
+            self.append_with(bytes.len(), |to| {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len())
+            })
+        }
     }
 
     /// # Safety
@@ -149,4 +152,3 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len()
         && unsafe { bindings::__crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) } == 0
 }
-

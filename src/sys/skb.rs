@@ -74,7 +74,9 @@ impl Drop for SkBuff {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: it is ours.
-        unsafe { bindings::sk_skb_reason_drop(ptr::null(), self.0.as_ptr(), DropReason::NOT_SPECIFIED.0) }
+        unsafe {
+            bindings::sk_skb_reason_drop(ptr::null(), self.0.as_ptr(), DropReason::NOT_SPECIFIED.0)
+        }
     }
 }
 
@@ -125,9 +127,8 @@ impl Skb {
     pub fn copy_linear(&self, headroom: usize, flags: Flags) -> Result<SkBuff> {
         let headroom = i32::try_from(headroom).map_err(|_| EINVAL)?;
         // SAFETY: the packet is valid; a copy is its own only user.
-        let skb = unsafe {
-            bindings::__pskb_copy_fclone(self.as_raw(), headroom, gfp(flags), false)
-        };
+        let skb =
+            unsafe { bindings::__pskb_copy_fclone(self.as_raw(), headroom, gfp(flags), false) };
         // INVARIANT: as above.
         NonNull::new(skb).map(SkBuff).ok_or(ENOMEM)
     }
@@ -230,7 +231,8 @@ impl Skb {
     fn pull_head_slow(&mut self, n: usize) -> bool {
         // SAFETY: the packet is valid, and there are so many bytes behind the linear part.
         n <= self.len()
-            && !unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) }.is_null()
+            && !unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) }
+                .is_null()
     }
 
     /// Copies bytes from anywhere in the packet; false if it ends before.
@@ -417,7 +419,9 @@ impl Skb {
             return Err(EFAULT);
         }
         // SAFETY: packet and iterator are valid.
-        to_result(unsafe { bindings::skb_copy_datagram_iter(self.as_raw(), offset, to.as_raw(), len) })
+        to_result(unsafe {
+            bindings::skb_copy_datagram_iter(self.as_raw(), offset, to.as_raw(), len)
+        })
     }
 
     /// Whether packets are chained behind this one (by [`super::gro`]).
@@ -462,6 +466,15 @@ impl Skb {
         Ok(queue)
     }
 
+    /// Tells the sender that nobody has the port (rate-limited, as all ICMP).
+    ///
+    /// For a packet as IP handed it up: with its headers in place, and IP's control block in `cb`.
+    #[cold]
+    pub fn port_unreachable(&mut self) {
+        // SAFETY: the packet is valid.
+        unsafe { bindings::shim_icmp_port_unreachable(self.as_raw()) }
+    }
+
     /// Passes IPsec's policy for this socket.
     pub fn policy_ok(&mut self, sk: &Sock) -> bool {
         // SAFETY: both are valid.
@@ -476,7 +489,9 @@ impl Skb {
         let mut value = T::new_zeroed();
         let bytes = as_mut_bytes(&mut value);
         // SAFETY: the size was checked.
-        unsafe { ptr::copy_nonoverlapping(self.raw().cb.as_ptr().cast(), bytes.as_mut_ptr(), bytes.len()) };
+        unsafe {
+            ptr::copy_nonoverlapping(self.raw().cb.as_ptr().cast(), bytes.as_mut_ptr(), bytes.len())
+        };
         value
     }
 
@@ -486,7 +501,13 @@ impl Skb {
         const { assert!(mem::size_of::<T>() <= 48) };
         let bytes = value.as_bytes();
         // SAFETY: the size was checked.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.raw_mut().cb.as_mut_ptr().cast(), bytes.len()) };
+        unsafe {
+            ptr::copy_nonoverlapping(
+                bytes.as_ptr(),
+                self.raw_mut().cb.as_mut_ptr().cast(),
+                bytes.len(),
+            )
+        };
     }
 }
 
@@ -522,7 +543,9 @@ impl RawRuns {
             } else if self.part <= usize::from(unsafe { (*shinfo).nr_frags }) {
                 // SAFETY: below nr_frags; fragments are valid. The shim gives NULL for memory that the CPU cannot read.
                 unsafe {
-                    let frag = (&raw const (*shinfo).frags).cast::<bindings::skb_frag_t>().add(self.part - 1);
+                    let frag = (&raw const (*shinfo).frags)
+                        .cast::<bindings::skb_frag_t>()
+                        .add(self.part - 1);
                     (bindings::shim_frag_address(frag).cast(), (*frag).len as usize)
                 }
             } else {

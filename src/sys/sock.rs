@@ -171,7 +171,8 @@ impl Sock {
     /// Bytes charged for receiving.
     #[inline]
     pub fn rmem(&self) -> usize {
-        usize::try_from(atomic!(AtomicI32, self, sk_backlog.rmem_alloc).load(Ordering::Relaxed)).unwrap_or(0)
+        usize::try_from(atomic!(AtomicI32, self, sk_backlog.rmem_alloc).load(Ordering::Relaxed))
+            .unwrap_or(0)
     }
 
     /// Charges `bytes` if that stays within SO_RCVBUF (or nothing was charged yet); false if it does not.
@@ -245,7 +246,8 @@ impl Sock {
 
     /// Shuts down ([`SHUT_RCV`], [`SHUT_SEND`]) and wakes everyone.
     pub fn set_shutdown(&self, how: u8) {
-        atomic!(AtomicU8, self, sk_shutdown).fetch_or(how & (SHUT_RCV | SHUT_SEND), Ordering::Relaxed);
+        atomic!(AtomicU8, self, sk_shutdown)
+            .fetch_or(how & (SHUT_RCV | SHUT_SEND), Ordering::Relaxed);
         // SAFETY: the sock is alive, and sk_state_change was set by sock_init_data.
         unsafe {
             if let Some(state_change) = (*self.as_raw()).sk_state_change {
@@ -282,13 +284,21 @@ impl Sock {
     /// SO_RCVTIMEO; zero if the call is not to wait.
     pub fn recv_timeout(&self, dont_wait: bool) -> Timeout {
         // SAFETY: the sock is alive; aligned words are read in one piece.
-        Timeout(if dont_wait { 0 } else { unsafe { (&raw const (*self.as_raw()).sk_rcvtimeo).read_volatile() } })
+        Timeout(if dont_wait {
+            0
+        } else {
+            unsafe { (&raw const (*self.as_raw()).sk_rcvtimeo).read_volatile() }
+        })
     }
 
     /// SO_SNDTIMEO; zero if the call is not to wait.
     pub fn send_timeout(&self, dont_wait: bool) -> Timeout {
         // SAFETY: the sock is alive; aligned words are read in one piece.
-        Timeout(if dont_wait { 0 } else { unsafe { (&raw const (*self.as_raw()).sk_sndtimeo).read_volatile() } })
+        Timeout(if dont_wait {
+            0
+        } else {
+            unsafe { (&raw const (*self.as_raw()).sk_sndtimeo).read_volatile() }
+        })
     }
 
     /// Sleeps until `cond` returns something. See [`MsgHdr::wait_readable`](super::uio::MsgHdr::wait_readable).
@@ -334,7 +344,8 @@ impl Sock {
                 break Err(if timeout.0 == c_long::MAX { ERESTARTSYS } else { EINTR });
             }
             // SAFETY: process context; the entry is on the queue.
-            timeout.0 = unsafe { bindings::wait_woken(wait, bindings::TASK_INTERRUPTIBLE, timeout.0) };
+            timeout.0 =
+                unsafe { bindings::wait_woken(wait, bindings::TASK_INTERRUPTIBLE, timeout.0) };
         };
         // SAFETY: added above.
         unsafe { bindings::remove_wait_queue(queue, wait) };
@@ -356,7 +367,9 @@ impl Sock {
         unsafe {
             let common = &raw const (*self.as_raw()).__sk_common;
             match self.family() {
-                Family::V4 => Addr::from_be32((*common).__bindgen_anon_1.__bindgen_anon_1.skc_rcv_saddr),
+                Family::V4 => {
+                    Addr::from_be32((*common).__bindgen_anon_1.__bindgen_anon_1.skc_rcv_saddr)
+                }
                 Family::V6 => Addr::from_in6(&(*common).skc_v6_rcv_saddr),
             }
         }
@@ -378,7 +391,9 @@ impl Sock {
                 return None;
             }
             let addr = match self.family() {
-                Family::V4 => Addr::from_be32((*common).__bindgen_anon_1.__bindgen_anon_1.skc_daddr),
+                Family::V4 => {
+                    Addr::from_be32((*common).__bindgen_anon_1.__bindgen_anon_1.skc_daddr)
+                }
                 Family::V6 => Addr::from_in6(&(*common).skc_v6_daddr),
             };
             let port = u16::from_be((*common).__bindgen_anon_3.__bindgen_anon_1.skc_dport);
@@ -408,7 +423,8 @@ impl Sock {
             dev = self.link_local_device(local.scope)?;
         }
         // SAFETY: the sock is alive.
-        let anything_goes = unsafe { bindings::shim_can_nonlocal_bind(self.as_raw(), addr.is_v4()) };
+        let anything_goes =
+            unsafe { bindings::shim_can_nonlocal_bind(self.as_raw(), addr.is_v4()) };
         if !addr.is_any() && !anything_goes && !self.net().is_local(&addr, dev) {
             return Err(EADDRNOTAVAIL);
         }
@@ -461,7 +477,8 @@ impl Sock {
             Some((peer, source)) => {
                 if peer.addr.is_link_local() {
                     let dev = self.link_local_device(peer.scope)?;
-                    atomic!(AtomicU32, self, __sk_common.skc_bound_dev_if).store(dev, Ordering::Relaxed);
+                    atomic!(AtomicU32, self, __sk_common.skc_bound_dev_if)
+                        .store(dev, Ordering::Relaxed);
                 }
                 (*peer, source, bindings::TCP_ESTABLISHED)
             }

@@ -4,11 +4,7 @@
 
 use super::lock::{new_spinlock_bh, SpinLockBh};
 use ::core::mem;
-use kernel::{
-    alloc::Flags,
-    prelude::*,
-    sync::Arc,
-};
+use kernel::{alloc::Flags, prelude::*, sync::Arc};
 
 /// Entries of a bucket, next to their hashes. Its memory is kept once it was needed.
 type Bucket<T> = KVec<(u64, Arc<T>)>;

@@ -9,7 +9,10 @@ use super::{
 };
 use ::core::{marker::PhantomPinned, mem, ptr, slice};
 use homa_bindings as bindings;
-use kernel::{prelude::*, types::{NotThreadSafe, Opaque}};
+use kernel::{
+    prelude::*,
+    types::{NotThreadSafe, Opaque},
+};
 
 /// The message of one sendmsg or recvmsg call, while the call lasts.
 ///
@@ -108,7 +111,11 @@ impl<'call> MsgHdr<'call> {
     /// `cond` runs without locks, may sleep, and is tried at once, before anything else. EAGAIN when `timeout` is over, EINTR or
     /// ERESTARTSYS on a signal. `timeout` becomes what is left of it.
     #[inline]
-    pub fn wait_readable<R>(&self, timeout: &mut Timeout, mut cond: impl FnMut() -> Option<R>) -> Result<R> {
+    pub fn wait_readable<R>(
+        &self,
+        timeout: &mut Timeout,
+        mut cond: impl FnMut() -> Option<R>,
+    ) -> Result<R> {
         match cond() {
             Some(r) => Ok(r),
             // SAFETY: by the invariant, this is a call on the socket.
@@ -118,7 +125,11 @@ impl<'call> MsgHdr<'call> {
 
     /// The same for those who wait for something of their own: woken each time anybody is.
     #[inline]
-    pub fn wait_readable_shared<R>(&self, timeout: &mut Timeout, mut cond: impl FnMut() -> Option<R>) -> Result<R> {
+    pub fn wait_readable_shared<R>(
+        &self,
+        timeout: &mut Timeout,
+        mut cond: impl FnMut() -> Option<R>,
+    ) -> Result<R> {
         match cond() {
             Some(r) => Ok(r),
             // SAFETY: by the invariant, this is a call on the socket.
@@ -128,7 +139,11 @@ impl<'call> MsgHdr<'call> {
 
     /// The same for [`Sock::write_space`], which wakes all who wait here.
     #[inline]
-    pub fn wait_writable<R>(&self, timeout: &mut Timeout, mut cond: impl FnMut() -> Option<R>) -> Result<R> {
+    pub fn wait_writable<R>(
+        &self,
+        timeout: &mut Timeout,
+        mut cond: impl FnMut() -> Option<R>,
+    ) -> Result<R> {
         match cond() {
             Some(r) => Ok(r),
             // SAFETY: by the invariant, this is a call on the socket.
@@ -170,7 +185,9 @@ impl<'call> MsgHdr<'call> {
         let data = data.as_bytes();
         let len = i32::try_from(data.len()).map_err(|_| EINVAL)?;
         // SAFETY: `raw` is the message of a call; put_cmsg copies `len` bytes.
-        let ret = unsafe { bindings::put_cmsg(self.raw, level, kind, len, data.as_ptr().cast_mut().cast()) };
+        let ret = unsafe {
+            bindings::put_cmsg(self.raw, level, kind, len, data.as_ptr().cast_mut().cast())
+        };
         kernel::error::to_result(ret)
     }
 
@@ -221,7 +238,9 @@ impl<'a> Iterator for Cmsgs<'a> {
         const HEADER: usize = mem::size_of::<bindings::cmsghdr>();
         // As CMSG_OK and CMSG_NXTHDR: what is shorter than a header is no message, but no mistake either.
         let (header, _) = self.0.split_at_checked(HEADER)?;
-        let word = |at: usize| i32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word = |at: usize| {
+            i32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
         let mut len = [0; 8];
         len.copy_from_slice(&header[..8]);
         let len = usize::from_ne_bytes(len);
@@ -296,7 +315,9 @@ impl IovIter {
     #[inline]
     pub(super) unsafe fn copy_from_raw(&mut self, out: *mut u8, len: usize) -> Result {
         // SAFETY: the iterator is valid, and by the caller's promise.
-        if self.is_source() && unsafe { bindings::_copy_from_iter(out.cast(), len, self.as_raw()) } == len {
+        if self.is_source()
+            && unsafe { bindings::_copy_from_iter(out.cast(), len, self.as_raw()) } == len
+        {
             return Ok(());
         }
         Err(EFAULT)
@@ -307,7 +328,8 @@ impl IovIter {
     pub fn copy_to(&mut self, data: &[u8]) -> Result {
         // SAFETY: the iterator is valid, and the slice readable.
         if !self.is_source()
-            && unsafe { bindings::_copy_to_iter(data.as_ptr().cast(), data.len(), self.as_raw()) } == data.len()
+            && unsafe { bindings::_copy_to_iter(data.as_ptr().cast(), data.len(), self.as_raw()) }
+                == data.len()
         {
             return Ok(());
         }
@@ -334,7 +356,12 @@ impl UserDest {
         let iter = Opaque::uninit();
         // SAFETY: `iter` is valid for writes, and all written if this succeeds.
         let ret = unsafe {
-            bindings::import_ubuf(bindings::ITER_DEST as i32, address as *mut kernel::ffi::c_void, len, iter.get())
+            bindings::import_ubuf(
+                bindings::ITER_DEST as i32,
+                address as *mut kernel::ffi::c_void,
+                len,
+                iter.get(),
+            )
         };
         kernel::error::to_result(ret)?;
         Ok(Self { iter, _here: NotThreadSafe })

@@ -2,8 +2,8 @@
 
 //! Values in and out of a program's memory. Process context: all of it may sleep.
 
-use homa_bindings as bindings;
 use ::core::{marker::PhantomData, mem, ptr};
+use homa_bindings as bindings;
 use kernel::{
     ffi::c_char,
     prelude::*,

@@ -49,7 +49,10 @@ pub(super) fn proto<P: DatagramProtocol>(module: &'static ThisModule, v6: bool) 
     p
 }
 
-pub(super) fn ops<P: DatagramProtocol>(module: &'static ThisModule, v6: bool) -> bindings::proto_ops {
+pub(super) fn ops<P: DatagramProtocol>(
+    module: &'static ThisModule,
+    v6: bool,
+) -> bindings::proto_ops {
     let mut o: bindings::proto_ops = pin_init::zeroed();
     o.owner = module.as_ptr().cast();
     o.socketpair = Some(bindings::sock_no_socketpair);

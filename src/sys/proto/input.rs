@@ -19,7 +19,9 @@ use kernel::{ffi::c_int, prelude::*};
 /// `skb` must be a packet being received, in an RCU section of which `'a` is a part.
 unsafe fn net<'a>(skb: *mut bindings::sk_buff) -> &'a Net {
     // SAFETY: by the caller's promise; a device has a namespace, which RCU keeps.
-    unsafe { Net::from_raw((*(*skb).__bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev).nd_net.net) }
+    unsafe {
+        Net::from_raw((*(*skb).__bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev).nd_net.net)
+    }
 }
 
 /// IPv4 and IPv6 alike: 0 means that the packet was taken.
@@ -30,7 +32,10 @@ pub(super) unsafe extern "C" fn rcv<P: DatagramProtocol>(skb: *mut bindings::sk_
 }
 
 /// `skb`'s data is at the IP header of the packet that we sent; its first 8 bytes of transport header are linear.
-pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(skb: *mut bindings::sk_buff, info: u32) -> c_int {
+pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
+    skb: *mut bindings::sk_buff,
+    info: u32,
+) -> c_int {
     // SAFETY: as in `rcv`; icmp_hdr is set and linear.
     let (net, s, icmp) = unsafe { (net(skb), Skb::from_raw(skb), &*bindings::shim_icmp_hdr(skb)) };
     let (kind, code) = (u32::from(icmp.type_), icmp.code);
@@ -46,7 +51,11 @@ pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(skb: *mut bindings::sk
         }
         bindings::ICMP_DEST_UNREACH => {
             // SAFETY: the code was checked; the table is constant.
-            let e = unsafe { &*(&raw const bindings::icmp_err_convert).cast::<bindings::icmp_err>().add(usize::from(code)) };
+            let e = unsafe {
+                &*(&raw const bindings::icmp_err_convert)
+                    .cast::<bindings::icmp_err>()
+                    .add(usize::from(code))
+            };
             fatal = e.fatal() != 0;
             Error::from_errno(-e.errno)
         }
@@ -118,7 +127,15 @@ pub(super) unsafe extern "C" fn err6<P: DatagramProtocol>(
     if head.len() < size_of::<bindings::ipv6hdr>() || header.len() < 8 {
         return 0;
     }
-    let error = IcmpError { source: addr(8), dest: addr(24), kind, code, err: Error::from_errno(-err), fatal, mtu };
+    let error = IcmpError {
+        source: addr(8),
+        dest: addr(24),
+        kind,
+        code,
+        err: Error::from_errno(-err),
+        fatal,
+        mtu,
+    };
     P::icmp_error(net, header, &error);
     0
 }
