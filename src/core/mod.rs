@@ -58,6 +58,7 @@ pub mod layout;
 pub mod mem;
 pub mod msgin;
 pub mod msgout;
+pub mod recent;
 pub mod rpc;
 pub mod session;
 pub mod wire;

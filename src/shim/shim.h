@@ -7,9 +7,11 @@
 #define HOMA_SHIM_H
 
 #include <linux/icmp.h>
+#include <linux/icmpv6.h>
 #include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/poll.h>
+#include <linux/scatterlist.h>
 #include <linux/skbuff.h>
 #include <linux/skbuff_ref.h>
 #include <net/net_namespace.h>
@@ -50,6 +52,10 @@ void *shim_gro_header(struct sk_buff *skb, unsigned int len);
 unsigned int shim_mac_header_len(const struct sk_buff *skb);
 void shim_icmp_port_unreachable(struct sk_buff *skb);
 const struct icmphdr *shim_icmp_hdr(const struct sk_buff *skb);
+
+/* aead.rs */
+bool shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len);
+void shim_sg_mark_end(struct scatterlist *sg);
 
 /* route.rs */
 u32 shim_rt6_cookie(struct dst_entry *dst);

@@ -14,7 +14,8 @@ use super::Socket;
 use crate::sys::user::{OptOut, OptVal};
 use crate::tls::{Direction, KeySetting};
 
-/// ENOPROTOOPT for an option that there is not; EINVAL, EFAULT and what the option says.
+/// ENOPROTOOPT for an option that there is not; EINVAL, EFAULT, EBUSY for a second pool, and what the
+/// keys say.
 pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> Result {
     match (level, name) {
         (SOL_HOMA, SO_HOMA_RCVBUF) => {
@@ -22,7 +23,11 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
                 return Err(EINVAL);
             }
             let pool = Pool::new(value.read()?)?;
-            *sock.pool.lock() = Some(pool);
+            let mut slot = sock.pool.lock();
+            if slot.is_some() {
+                return Err(EBUSY);
+            }
+            *slot = Some(pool);
             Ok(())
         }
         (SOL_HOMA, SO_HOMA_SERVER) => {

@@ -9,7 +9,7 @@
 use kernel::prelude::*;
 
 use super::names::destination;
-use super::uapi::{RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_SENDMSG_PRIVATE, SOL_HOMA};
+use super::uapi::{RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, HOMA_SENDMSG_PRIVATE, SOL_HOMA};
 use super::Socket;
 use crate::sys::addr::SockAddr;
 use crate::sys::uio::MsgHdr;
@@ -30,6 +30,8 @@ struct Call {
     id: u64,
     cookie: u64,
     private: bool,
+    /// Not in clear.
+    sealed: bool,
     peer: Option<SockAddr>,
     /// HomaModule's caller: the id is written back there.
     args: Option<(UserPtr, SendmsgArgs)>,
@@ -67,7 +69,8 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
     })??;
     let length = len as u32;
     if call.id == 0 {
-        let request = Request { to, cookie: call.cookie, private: call.private };
+        let Call { cookie, private, sealed, .. } = call;
+        let request = Request { to, cookie, private, sealed };
         let id = endpoint.send_request(request, length, msg.iter())?;
         if let Some((at, args)) = call.args {
             at.write(&SendmsgArgs { id, ..args })?;
@@ -76,12 +79,12 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
         return Ok(len);
     }
     // A request that is gone is no error: its client may have given up.
-    endpoint.send_reply(&to, call.id, length, msg.iter())?;
+    endpoint.send_reply(&to, call.id, call.sealed, length, msg.iter())?;
     Ok(if call.args.is_some() { 0 } else { len })
 }
 
 fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
-    let mut call = Call { id: 0, cookie: 0, private: false, peer: None, args: None };
+    let mut call = Call { id: 0, cookie: 0, private: false, sealed: false, peer: None, args: None };
     if let Some((at, 0)) = msg.control_user() {
         let args: SendmsgArgs = at.read()?;
         if args.flags & !HOMA_SENDMSG_PRIVATE != 0 || args.reserved != 0 {
@@ -105,8 +108,14 @@ fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
             return Err(EINVAL);
         }
         let rpc = RpcCmsg::read_from_bytes(cmsg.data).map_err(|_| EINVAL)?;
+        let known = rpc.flags & !HOMA_CMSG_SEALED == 0 && rpc.error == 0 && rpc.reserved == 0;
+        let reply = rpc.id != 0;
+        if !known || (reply && (rpc.id & 1 == 0 || rpc.cookie != 0)) {
+            return Err(EINVAL);
+        }
         call.id = rpc.id;
         call.cookie = rpc.cookie;
+        call.sealed = rpc.flags & HOMA_CMSG_SEALED != 0;
         if rpc.peer.first_chunk() != Some(&[0; 2]) {
             call.peer = Some(destination(&sock.endpoint.sk, &rpc.peer)?);
         }

@@ -3,6 +3,7 @@
  * What the module needs of the kernel's C: bindgen turns these headers, and the
  * wrappers of src/shim, into Rust (see Kbuild and bindings.rs).
  */
+#include <crypto/aead.h>
 #include <linux/bpf-cgroup.h>
 #include <linux/cpumask.h>
 #include <linux/debugfs.h>
@@ -97,3 +98,4 @@
 #include <uapi/linux/tls.h>
 
 #include "shim.h"
+#include "layout.h"

@@ -2,6 +2,8 @@
 
 //! One direction's key, and records sealed and opened with it on the CPU.
 
+use ::core::ops::Range;
+
 use kernel::prelude::*;
 
 use super::OpenError;
@@ -74,57 +76,43 @@ impl Keys {
             return Err(EMSGSIZE);
         }
         let nonce = self.nonce(SequenceNumber::record(id, index));
-        let mut sealer = self.aead.sealer(&nonce, &header);
-        for run in builder.runs_mut(at + HEADER, len + 1) {
-            sealer.update(run);
-        }
-        let tag = sealer.finish();
-        if !builder.write_at(at + HEADER + len + 1, &tag) {
-            return Err(EMSGSIZE);
-        }
-        Ok(())
+        let whole = HEADER + len + 1 + TAG_LEN;
+        self.aead.seal(&nonce, HEADER, builder.runs_mut(at, whole))
     }
 
-    /// Opens record `index` of message `id`, whose bytes `runs` are, into memory of its own: the
-    /// plaintext and, after it, its content type.
+    /// Opens record `index` of message `id`, whose bytes `runs` are, into memory of its own.
     pub(crate) fn open_record<'a>(
         &self,
         runs: impl Iterator<Item = &'a [u8]>,
         plaintext: u16,
         id: MessageId,
         index: u16,
-    ) -> Result<SecretBuf, OpenError> {
+    ) -> Result<Opened, OpenError> {
         let header = record_header(self.version, plaintext);
         let nonce = self.nonce(SequenceNumber::record(id, index));
-        let inner = usize::from(plaintext) + 1;
-        let mut opened =
-            SecretBuf::with_capacity(inner, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
-        let mut opener = self.aead.opener(&nonce, &header);
-        let mut seen = [0; HEADER];
-        let mut tag = [0; TAG_LEN];
-        // Each run goes, in turn, where the next bytes belong.
-        let (mut to_header, mut to_tag): (&mut [u8], &mut [u8]) = (&mut seen, &mut tag);
-        for mut run in runs {
-            copy_some(&mut to_header, &mut run);
-            let (text, rest) = run.split_at(run.len().min(inner - opened.len()));
-            opener.append_to(text, &mut opened);
-            run = rest;
-            copy_some(&mut to_tag, &mut run);
+        let text = HEADER..HEADER + usize::from(plaintext);
+        // Copied to one piece first: the cipher does long runs best, and packets are of odd lengths.
+        let mut buf = SecretBuf::with_capacity(text.end + 1 + TAG_LEN, GFP_ATOMIC)
+            .map_err(|_| OpenError::NoMemory)?;
+        for run in runs {
+            if !buf.append(run) {
+                return Err(OpenError::BadRecord);
+            }
         }
-        let whole = to_tag.is_empty() && opened.len() == inner;
-        if opener.finish(&tag).is_err() || !whole || seen != header {
+        if buf.room() != 0 || buf.first_chunk() != Some(&header) {
             return Err(OpenError::BadRecord);
         }
-        if opened.last() != Some(&APPLICATION_DATA) {
+        self.aead.open(&nonce, HEADER, &mut buf).map_err(|_| OpenError::BadRecord)?;
+        if buf.get(text.end) != Some(&APPLICATION_DATA) {
             return Err(OpenError::BadRecord);
         }
-        Ok(opened)
+        Ok(Opened { buf, text })
     }
 
     /// The tag of a control packet; `None` for a counter that is none.
     pub(crate) fn tag_control(&self, counter: u64, aad: &[u8]) -> Option<[u8; TAG_LEN]> {
         let nonce = self.nonce(SequenceNumber::control(counter)?);
-        Some(self.aead.seal(&nonce, aad, &mut []))
+        Some(self.aead.tag(&nonce, aad))
     }
 
     /// Is this the tag of that control packet?
@@ -132,19 +120,19 @@ impl Keys {
         let Some(number) = SequenceNumber::control(counter) else {
             return false;
         };
-        self.aead.open(&self.nonce(number), aad, &mut [], tag).is_ok()
+        self.aead.check_tag(&self.nonce(number), aad, tag).is_ok()
     }
 }
 
-/// Copies the beginning of `src` to `dst`, as much as fits; both then begin after it.
-fn copy_some(dst: &mut &mut [u8], src: &mut &[u8]) {
-    let n = dst.len().min(src.len());
-    if n == 0 {
-        return;
+/// A record's plaintext. Wiped when dropped.
+pub(crate) struct Opened {
+    buf: SecretBuf,
+    text: Range<usize>,
+}
+
+impl Opened {
+    /// The plaintext.
+    pub(crate) fn text(&self) -> &[u8] {
+        self.buf.get(self.text.clone()).unwrap_or(&[])
     }
-    let (now, later) = ::core::mem::take(dst).split_at_mut(n);
-    let (head, rest) = src.split_at(n);
-    now.copy_from_slice(head);
-    *dst = later;
-    *src = rest;
 }

@@ -29,7 +29,7 @@ mod install;
 mod keys;
 
 pub(crate) use self::install::KeySetting;
-pub(crate) use self::keys::Keys;
+pub(crate) use self::keys::{Keys, Opened as OpenedRecord};
 
 /// Requests of one peer of which no record has been authenticated: no more are kept at a time.
 const MAX_UNPROVEN: u32 = 1024;
@@ -214,9 +214,11 @@ impl Session {
 
 /// How a message of `plaintext` bytes (the preamble included) is cut into records.
 ///
-/// As few records as there can be, of equal size: the CPU seals long runs best.
+/// As few records as there can be, of equal size: the CPU seals long runs best. But a record with header
+/// and tag is at most 16 KiB long, so that four pages take it when it is opened.
 pub(crate) fn layout(version: TlsVersion, plaintext: u32) -> Option<Layout> {
-    let records = plaintext.div_ceil(u32::from(MAX_RECORD)).max(1);
+    let largest = u32::from(MAX_RECORD).saturating_sub(version.record_overhead());
+    let records = plaintext.div_ceil(largest).max(1);
     let size = plaintext.div_ceil(records).max(u32::from(MIN_RECORD));
     Layout::sealed(plaintext, size, version.record_overhead())
 }

@@ -40,6 +40,8 @@ pub(crate) struct Request {
     pub(crate) cookie: u64,
     /// Only a recvmsg that names the RPC gets the response.
     pub(crate) private: bool,
+    /// It must not go in clear, whatever the socket allows.
+    pub(crate) sealed: bool,
 }
 
 /// The transport half of a socket.
@@ -212,7 +214,7 @@ impl Endpoint {
                 };
                 (identity, out)
             }
-            None if self.is_sealed_only() => return Err(ENOKEY),
+            None if request.sealed || self.is_sealed_only() => return Err(ENOKEY),
             None => {
                 let id = self.ns.next_id();
                 let ack = peer.pop_ack().map(|id| Ack {
@@ -258,17 +260,22 @@ impl Endpoint {
     /// from `to`. Sleeps.
     ///
     /// `Ok(false)` if there is no such request (any more): its client may have given up. EINVAL if
-    /// it was answered already; errors as for requests.
+    /// it was answered already, ENOKEY if the request came in clear and the answer must not go so
+    /// (`sealed`); errors as for requests.
     pub(crate) fn send_reply(
         self: &Arc<Self>,
         to: &SockAddr,
         id: u64,
+        sealed: bool,
         length: u32,
         from: &mut IovIter,
     ) -> Result<bool> {
         let Some(rpc) = self.find_by_program_id(to, id) else {
             return Ok(false);
         };
+        if rpc.session.is_none() && (sealed || self.is_sealed_only()) {
+            return Err(ENOKEY);
+        }
         if rpc.is_client() || rpc.state.lock().core.phase() != core::Phase::InService {
             return Err(EINVAL);
         }

@@ -10,12 +10,11 @@ use crate::protocol::msgin::Range;
 use crate::protocol::rpc as core;
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
-use crate::sys::secret::SecretBuf;
 use crate::sys::skb::{Skb, SkBuff};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::uio::IovIter;
 use crate::sys::user::plain;
-use crate::tls::{Keys, OpenError};
+use crate::tls::{Keys, OpenError, OpenedRecord};
 
 plain! {
     /// Which bytes of the stream a kept packet has, and where in it (in its control block).
@@ -36,8 +35,8 @@ pub(crate) struct Incoming {
 /// What a sealed message adds.
 struct Sealed {
     layout: Layout,
-    /// The plaintext of each record that opened, each with its content type at the end.
-    records: KVec<Option<SecretBuf>>,
+    /// The records that opened.
+    records: KVec<Option<OpenedRecord>>,
     opened: u32,
     /// What record 0 said; nothing else is opened before it.
     preamble: Option<Preamble>,
@@ -216,8 +215,7 @@ impl Sealed {
     /// Reads record 0's preamble and compares it with what the headers said.
     fn read_preamble(&mut self) -> Option<Preamble> {
         let record = self.records.first()?.as_ref()?;
-        let bytes = record.get(..self.layout.record(0)?.plaintext.len() as usize)?;
-        let preamble = Preamble::parse(bytes).ok()?;
+        let preamble = Preamble::parse(record.text()).ok()?;
         if !preamble.agrees_with(self.layout.length()) {
             return None;
         }
@@ -236,8 +234,9 @@ impl Sealed {
             let record = self.layout.record(index as u32).ok_or(EBADMSG)?;
             if let Some(bytes) = record.plaintext.intersect(&wanted) {
                 let plaintext = plaintext.as_ref().ok_or(EBADMSG)?;
-                let at = bytes.start - record.plaintext.start;
-                plaintext.copy_to_iter(at as usize, bytes.len() as usize, to)?;
+                let at = (bytes.start - record.plaintext.start) as usize;
+                let text = plaintext.text().get(at..).ok_or(EBADMSG)?;
+                to.copy_to(text.get(..bytes.len() as usize).ok_or(EBADMSG)?)?;
             }
         }
         Ok(())

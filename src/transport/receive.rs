@@ -50,23 +50,24 @@ pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
         ns.stats.inc(Counter::DropNoMemory);
         return;
     };
-    one(&ns, skb);
+    one(&ns, skb, true);
     while let Some(skb) = chained.pop_front() {
-        one(&ns, skb);
+        one(&ns, skb, false);
     }
 }
 
 /// What came of a packet: it was used, or dropped for a reason.
 type Outcome = Result<(), Counter>;
 
-fn one(ns: &Arc<Net>, skb: SkBuff) {
+/// `first`: it is as IP handed it up, and so can be answered with ICMP.
+fn one(ns: &Arc<Net>, skb: SkBuff, first: bool) {
     ns.stats.inc(Counter::PacketsReceived);
-    if let Err(why) = dispatch(ns, skb) {
+    if let Err(why) = dispatch(ns, skb, first) {
         ns.stats.inc(why);
     }
 }
 
-fn dispatch(ns: &Arc<Net>, skb: SkBuff) -> Outcome {
+fn dispatch(ns: &Arc<Net>, mut skb: SkBuff, first: bool) -> Outcome {
     let mut copy = [0; MAX_HEADER];
     let head = header_bytes(&skb, &mut copy);
     let packet = match Packet::parse(head, skb.len()) {
@@ -77,16 +78,21 @@ fn dispatch(ns: &Arc<Net>, skb: SkBuff) -> Outcome {
         }
     };
     let common = &packet.common;
-    let endpoint = ns.find_port(common.destination_port).ok_or(Counter::DropNoSocket)?;
+    let id = common.local_id();
+    let request = id & 1 != 0 && matches!(packet.body, Body::Data(_) | Body::SealedData(_));
+    let endpoint = ns.find_port(common.destination_port);
+    if request && first && !endpoint.as_ref().is_some_and(|e| e.is_server()) {
+        skb.port_unreachable();
+    }
+    let endpoint = endpoint.ok_or(Counter::DropNoSocket)?;
     check_address(&endpoint, &skb)?;
     let addr = skb.source();
     let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
     let name = SockAddr { addr, port: common.source_port, scope };
-    let id = common.local_id();
     match packet.body {
         Body::Data(data) => {
             if let Some(ack) = data.ack {
-                handle_ack(&endpoint, &name, &ack);
+                handle_ack(&endpoint, &name, false, &ack);
             }
             let start = data.offset;
             let range = Range { start, end: start.saturating_add(data.payload) };
@@ -499,7 +505,8 @@ fn authenticate(session: &Session, control: &SealedControl, skb: &Skb) -> Outcom
     session.open_control(control, bytes)
 }
 
-fn handle_ack(endpoint: &Endpoint, name: &SockAddr, ack: &Ack) {
+/// An acknowledgment; `sealed` if it is authenticated. Only such ones count for sealed RPCs.
+fn handle_ack(endpoint: &Endpoint, name: &SockAddr, sealed: bool, ack: &Ack) {
     if ack.server_port != endpoint.port() {
         // C Homa acknowledges RPCs of all its sockets with all of ours; those it will say
         // again when asked.
@@ -508,6 +515,9 @@ fn handle_ack(endpoint: &Endpoint, name: &SockAddr, ack: &Ack) {
     let Some(rpc) = endpoint.find_rpc(name, ack.client_id ^ 1) else {
         return;
     };
+    if rpc.session.is_some() != sealed {
+        return;
+    }
     let action = rpc.state.lock().core.handle_ack();
     if action == Action::Free {
         rpc.peer.add_recent(rpc.id);
@@ -528,7 +538,7 @@ fn handle_control(
     if let Control::Ack(acks) = control {
         // The packet's own id is that of the RPC it answers for.
         for ack in acks.as_slice() {
-            handle_ack(endpoint, name, ack);
+            handle_ack(endpoint, name, session.is_some(), ack);
         }
         return Ok(());
     }
@@ -599,7 +609,9 @@ pub(crate) fn icmp_error(net: &netns::Net, header: &[u8], error: &IcmpError) {
     let Some(endpoint) = ns.find_port(u16::from_be_bytes([a, b])) else {
         return;
     };
-    endpoint.abort_matching(error.err, |rpc| {
+    // What HomaModule says when nobody has the port.
+    let err = if error.err == ECONNREFUSED { ENOTCONN } else { error.err };
+    endpoint.abort_matching(err, |rpc| {
         let to = &rpc.peer.name;
         rpc.is_client() && rpc.session.is_none() && to.addr == addr && to.port == port
     });
