@@ -150,13 +150,11 @@ impl SkbBuilder {
             let shinfo = self.skb.shinfo();
             // SAFETY: the shared info is valid and ours alone.
             let last = unsafe { usize::from((*shinfo).nr_frags) };
-            // SAFETY: below nr_frags. (The page pointer is the netmem reference of an ordinary page.)
-            let grows = self.exclusive
-                && last != 0
-                && unsafe {
-                    let frag = &(*shinfo).frags[last - 1];
-                    frag.netmem == page as bindings::netmem_ref && frag.offset + frag.len == offset
-                };
+            let grows = self.exclusive && last != 0 && {
+                // SAFETY: below nr_frags. (The page pointer is the netmem reference of an ordinary page.)
+                let frag = unsafe { &(*shinfo).frags[last - 1] };
+                frag.netmem == page as bindings::netmem_ref && frag.offset + frag.len == offset
+            };
             if !grows && last == MAX_FRAGS {
                 return Err(EMSGSIZE);
             }

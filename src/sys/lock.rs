@@ -62,7 +62,7 @@ unsafe impl Backend for SpinLockBhBackend {
     }
 
     #[inline]
-    unsafe fn unlock(ptr: *mut Self::State, _: &()) {
+    unsafe fn unlock(ptr: *mut Self::State, (): &()) {
         // SAFETY: as in `lock`; the caller owns the lock.
         unsafe { bindings::_raw_spin_unlock_bh(ptr.cast()) }
     }

@@ -26,6 +26,7 @@ pub mod aead;
 pub mod builder;
 pub mod gro;
 pub mod gso;
+mod layout;
 pub mod lock;
 pub mod netns;
 pub mod percpu;

@@ -167,9 +167,11 @@ impl Dst {
     pub fn is_valid(&self) -> bool {
         // SAFETY: the reference keeps it alive; C writes the halfword in one piece.
         let obsolete = unsafe { AtomicI16::from_ptr(&raw mut (*self.dst.as_ptr()).obsolete) };
-        // SAFETY: as above.
-        obsolete.load(Ordering::Relaxed) == 0
-            || unsafe { bindings::shim_dst_check(self.dst.as_ptr(), self.cookie) }
+        if obsolete.load(Ordering::Relaxed) == 0 {
+            return true;
+        }
+        // SAFETY: the reference keeps it alive.
+        unsafe { bindings::shim_dst_check(self.dst.as_ptr(), self.cookie) }
     }
 
     /// The source address of packets.

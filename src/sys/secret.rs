@@ -148,7 +148,10 @@ pub fn wipe_value<T: super::user::Plain>(value: &mut T) {
 
 /// Compares in a time that depends on the lengths only.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
     // SAFETY: both slices are readable for that length.
-    a.len() == b.len()
-        && unsafe { bindings::__crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) } == 0
+    let differ = unsafe { bindings::__crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) };
+    differ == 0
 }

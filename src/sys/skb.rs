@@ -229,10 +229,12 @@ impl Skb {
 
     #[cold]
     fn pull_head_slow(&mut self, n: usize) -> bool {
+        if n > self.len() {
+            return false;
+        }
         // SAFETY: the packet is valid, and there are so many bytes behind the linear part.
-        n <= self.len()
-            && !unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) }
-                .is_null()
+        let tail = unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) };
+        !tail.is_null()
     }
 
     /// Copies bytes from anywhere in the packet; false if it ends before.

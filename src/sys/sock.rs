@@ -183,7 +183,7 @@ impl Sock {
         }
         let rmem = atomic!(AtomicI32, self, sk_backlog.rmem_alloc);
         let before = rmem.fetch_add(bytes as i32, Ordering::Relaxed);
-        let fits = before == 0 || before as i64 + bytes as i64 <= self.rcvbuf() as i64;
+        let fits = before == 0 || i64::from(before) + bytes as i64 <= self.rcvbuf() as i64;
         if !fits {
             rmem.fetch_sub(bytes as i32, Ordering::Relaxed);
         }
@@ -283,22 +283,20 @@ impl Sock {
 
     /// SO_RCVTIMEO; zero if the call is not to wait.
     pub fn recv_timeout(&self, dont_wait: bool) -> Timeout {
+        if dont_wait {
+            return Timeout(0);
+        }
         // SAFETY: the sock is alive; aligned words are read in one piece.
-        Timeout(if dont_wait {
-            0
-        } else {
-            unsafe { (&raw const (*self.as_raw()).sk_rcvtimeo).read_volatile() }
-        })
+        Timeout(unsafe { (&raw const (*self.as_raw()).sk_rcvtimeo).read_volatile() })
     }
 
     /// SO_SNDTIMEO; zero if the call is not to wait.
     pub fn send_timeout(&self, dont_wait: bool) -> Timeout {
+        if dont_wait {
+            return Timeout(0);
+        }
         // SAFETY: the sock is alive; aligned words are read in one piece.
-        Timeout(if dont_wait {
-            0
-        } else {
-            unsafe { (&raw const (*self.as_raw()).sk_sndtimeo).read_volatile() }
-        })
+        Timeout(unsafe { (&raw const (*self.as_raw()).sk_sndtimeo).read_volatile() })
     }
 
     /// Sleeps until `cond` returns something. See [`MsgHdr::wait_readable`](super::uio::MsgHdr::wait_readable).
@@ -343,9 +341,9 @@ impl Sock {
                 // As sock_intr_errno().
                 break Err(if timeout.0 == c_long::MAX { ERESTARTSYS } else { EINTR });
             }
+            let left = timeout.0;
             // SAFETY: process context; the entry is on the queue.
-            timeout.0 =
-                unsafe { bindings::wait_woken(wait, bindings::TASK_INTERRUPTIBLE, timeout.0) };
+            timeout.0 = unsafe { bindings::wait_woken(wait, bindings::TASK_INTERRUPTIBLE, left) };
         };
         // SAFETY: added above.
         unsafe { bindings::remove_wait_queue(queue, wait) };

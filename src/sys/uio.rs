@@ -314,26 +314,27 @@ impl IovIter {
     /// `out` must be valid for writes of `len` bytes. They are all initialised if the result is Ok.
     #[inline]
     pub(super) unsafe fn copy_from_raw(&mut self, out: *mut u8, len: usize) -> Result {
-        // SAFETY: the iterator is valid, and by the caller's promise.
-        if self.is_source()
-            && unsafe { bindings::_copy_from_iter(out.cast(), len, self.as_raw()) } == len
-        {
-            return Ok(());
+        if !self.is_source() {
+            return Err(EFAULT);
         }
-        Err(EFAULT)
+        // SAFETY: the iterator is valid, and so is `out`, by the caller's promise.
+        match unsafe { bindings::_copy_from_iter(out.cast(), len, self.as_raw()) } {
+            n if n == len => Ok(()),
+            _ => Err(EFAULT),
+        }
     }
 
     /// Copies bytes out, and steps over their place. EFAULT.
     #[inline]
     pub fn copy_to(&mut self, data: &[u8]) -> Result {
-        // SAFETY: the iterator is valid, and the slice readable.
-        if !self.is_source()
-            && unsafe { bindings::_copy_to_iter(data.as_ptr().cast(), data.len(), self.as_raw()) }
-                == data.len()
-        {
-            return Ok(());
+        if self.is_source() {
+            return Err(EFAULT);
         }
-        Err(EFAULT)
+        // SAFETY: the iterator is valid, and the slice readable.
+        match unsafe { bindings::_copy_to_iter(data.as_ptr().cast(), data.len(), self.as_raw()) } {
+            n if n == data.len() => Ok(()),
+            _ => Err(EFAULT),
+        }
     }
 
     /// Steps over bytes (to the end at most).
