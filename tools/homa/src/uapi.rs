@@ -48,7 +48,7 @@ pub const HOMAIOCFREEZE: u64 = ioc(0, 0x92, 0);
 
 /// An ioctl number of type `'h'`, as `_IOC` makes it on the architectures that Homa runs on.
 const fn ioc(direction: u64, number: u64, size: usize) -> u64 {
-    direction << 30 | (size as u64) << 16 | (b'h' as u64) << 8 | number
+    (direction << 30) | ((size as u64) << 16) | ((b'h' as u64) << 8) | number
 }
 
 /// An IPv4 or IPv6 address; `family` of either member tells which.
