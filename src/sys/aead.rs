@@ -265,7 +265,7 @@ unsafe fn request(
     // SAFETY: the room is large enough (invariant of the key) and aligned. The request, the IV and the list outlive the
     // call, as the implementation is synchronous.
     unsafe {
-        req.write(pin_init::zeroed());
+        ptr::write_bytes(req, 0, 1);
         (*req).base.tfm = &raw mut (*tfm.as_ptr()).base;
         (*req).assoclen = aad as u32;
         (*req).cryptlen = crypt as u32;
