@@ -101,7 +101,8 @@
  *
  * When an RPC failed, recvmsg() returns -1 with the RPC's errno (ETIMEDOUT:
  * the peer is silent; ENOTCONN: nobody on that port; EHOSTUNREACH: no route;
- * EKEYEXPIRED: no key may be used any more; or what HOMAIOCABORT gave), and
+ * ECONNRESET: sent in clear before a session began; or what HOMAIOCABORT
+ * gave), and
  * this control message tells which. The kernel does not write struct msghdr
  * back when a call fails, so look at the buffer itself: clear its struct
  * cmsghdr before the call, and after -1 there is a failed RPC if CMSG_FIRSTHDR
@@ -113,12 +114,14 @@
  * or for fields that are not as described here, EMSGSIZE above
  * HOMA_MAX_MESSAGE_LENGTH, EDESTADDRREQ without a destination, EAGAIN when a
  * nonblocking socket has no send memory left, ENOKEY as said under
- * HOMA_CMSG_SEALED and SO_HOMA_SEALED, EPIPE after shutdown().
+ * HOMA_CMSG_SEALED and SO_HOMA_SEALED, EPIPE after shutdown() (with struct
+ * homa_sendmsg_args: ESHUTDOWN). After shutdown(), recvmsg() returns 0 (with a
+ * pool: ESHUTDOWN).
  *
  * @id: recvmsg: the RPC; odd: this is a request to answer, even: a response,
  *	or the failed request. sendmsg: 0 starts a new request, odd answers
- *	that request; EINVAL if it is even, or not known to be waiting for an
- *	answer from this socket.
+ *	that request; EINVAL if it is even, or answered already. To answer a
+ *	request that is gone (its client gave up) is no error.
  * @cookie: chosen by the program and never sent: sendmsg: any value for a new
  *	request, 0 for an answer. recvmsg: the request's value for its
  *	response or failure, 0 for a request.
@@ -265,8 +268,11 @@ struct homa_rcvbuf_args {
  * rec_seq must be 0: Homa forms record sequence numbers itself.
  *
  * Errors: EINVAL for another length, version, cipher type, address family, or
- * rec_seq, ENOTUNIQ for a TX key that is or was already in use for that peer,
- * ENOMEM. getsockopt() never returns a key.
+ * rec_seq, EOPNOTSUPP for a version or cipher that kTLS has and Homa has not
+ * (now: all but TLS 1.3 with AES-128-GCM), EBUSY if the direction has a key and
+ * cannot have the next one (now: always), ENOTUNIQ for a TX key that is or was
+ * in use for that peer, ENOSPC after too many sessions on this socket, ENOMEM.
+ * getsockopt() never returns a key.
  *
  * @peer: (in) a sockaddr_in or sockaddr_in6 with a port, in a storage of full
  *	size.
