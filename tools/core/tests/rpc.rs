@@ -248,7 +248,7 @@ fn forged_packets_do_not_put_the_end_off() {
     let mut asked = 0;
     let end = loop {
         now += MS;
-        let at = (now / MS) as u32 * 2;
+        let at = (now / MS) as u32;
         rpc.handle_data(now, &CONFIG, 500_000, 500_000, range(at, at + 1), true);
         match rpc.poll_timer(now, &CONFIG) {
             Action::None => {}

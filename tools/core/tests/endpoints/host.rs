@@ -9,6 +9,7 @@ use homa_core::config::Config;
 use homa_core::layout::{Cut, Layout};
 use homa_core::msgin::{MsgIn, Range};
 use homa_core::msgout::MsgOut;
+use homa_core::recent::RecentIds;
 use homa_core::rpc::{self, Action, Failure, Phase, Rpc};
 use homa_core::session::preamble::Preamble;
 use homa_core::session::replay::Verdict;
@@ -77,6 +78,7 @@ pub struct Host {
     rpcs: BTreeMap<u64, State>,
     next_id: u64,
     acks: PendingAcks,
+    recent: RecentIds,
     pub session: Option<Session>,
     pub outbox: Vec<IpPacket>,
     pub events: Vec<Event>,
@@ -99,6 +101,7 @@ impl Host {
             rpcs: BTreeMap::new(),
             next_id: 2 * u64::from(port),
             acks: PendingAcks::new(),
+            recent: RecentIds::new(),
             session,
             outbox: vec![],
             events: vec![],
@@ -392,6 +395,9 @@ impl Host {
                     return self.drop_packet("replay");
                 }
             }
+            if !sealed && self.recent.contains(id) {
+                return self.drop_packet("recent");
+            }
             let msgin = MsgIn::new(layout.stream_length(), incoming);
             let core = Rpc::server(now, &self.config, msgin);
             self.rpcs.insert(id, State { core, out: None, incoming: Incoming::default() });
@@ -580,7 +586,9 @@ impl Host {
 
     fn free(&mut self, id: u64) {
         let Some(rpc) = self.rpcs.remove(&id) else { return };
-        if let (Some(session), rpc::Role::Client) = (&mut self.session, rpc.core.role()) {
+        if rpc.core.role() == rpc::Role::Server {
+            self.recent.add(id);
+        } else if let Some(session) = &mut self.session {
             assert!(session.ids.finish(MessageId::new(id).unwrap()), "an id ends once");
         }
     }

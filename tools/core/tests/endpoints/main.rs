@@ -329,8 +329,14 @@ fn plain_in_calm() {
 
 #[test]
 fn plain_with_loss_and_reordering() {
-    let weather = Weather { loss: 50, jitter: 300_000, ..CALM.weather };
+    let weather = Weather { loss: 50, duplicate: 50, jitter: 300_000, ..CALM.weather };
     run(Scenario { name: "plain_with_loss_and_reordering", weather, ..CALM });
+}
+
+#[test]
+fn plain_with_late_copies() {
+    let weather = Weather { loss: 20, duplicate: 50, replay: 50, ..CALM.weather };
+    run(Scenario { name: "plain_with_late_copies", weather, ..CALM });
 }
 
 #[test]
