@@ -38,9 +38,9 @@ bool shim_hrtimer_runs_here(struct hrtimer *timer)
 	       timer->base->cpu_base->cpu == raw_smp_processor_id();
 }
 
-struct net *shim_get_net(struct net *net)
+struct net *shim_maybe_get_net(struct net *net)
 {
-	return get_net(net);
+	return maybe_get_net(net);
 }
 
 void shim_put_net(struct net *net)
@@ -117,7 +117,7 @@ void shim_frag_ref(const skb_frag_t *frag)
 
 struct page_frag *shim_task_frag(void)
 {
-	return &current->task_frag;
+	return in_task() ? &current->task_frag : NULL;
 }
 
 void *shim_page_address(struct page *page)

@@ -23,7 +23,7 @@ void *shim_per_cpu_ptr(void *ptr, int cpu);
 bool shim_hrtimer_runs_here(struct hrtimer *timer);
 
 /* netns.rs */
-struct net *shim_get_net(struct net *net);
+struct net *shim_maybe_get_net(struct net *net);
 void shim_put_net(struct net *net);
 
 /* sock.rs, proto.rs */

@@ -167,7 +167,6 @@ impl AeadKey {
                 _ => Err(BadTag),
             };
         }
-        drop(list);
         let (head, tag) = buf.split_last_chunk_mut::<TAG_LEN>().ok_or(BadTag)?;
         let (aad, text) = head.split_at_mut_checked(aad).ok_or(BadTag)?;
         let mut ctx = Ctx::new(self, nonce, aad);

@@ -77,7 +77,7 @@ impl SkbBuilder {
         unsafe { self.append_with(len, |to, n| from.copy_from_raw(to, n)) }
     }
 
-    /// Appends bytes. In softirq only what fits into the linear part: see [`Self::tailroom`].
+    /// Appends bytes. In softirq only what fits into the linear part: see [`Self::tailroom`]; else EMSGSIZE.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> Result {
         let mut rest = bytes;
@@ -133,8 +133,12 @@ impl SkbBuilder {
         mut len: usize,
         fill: &mut impl FnMut(*mut u8, usize) -> Result,
     ) -> Result {
-        // SAFETY: the current thread's; nobody else uses it, and we do not keep it.
+        // SAFETY: the current thread's, or NULL in softirq, which may have interrupted a thread that is just using it.
+        // Nobody else does, and we do not keep it.
         let pfrag = unsafe { bindings::shim_task_frag() };
+        if pfrag.is_null() {
+            return Err(EMSGSIZE);
+        }
         while len != 0 {
             // SAFETY: `pfrag` is valid; process context.
             if !unsafe { bindings::skb_page_frag_refill(32, pfrag, gfp(GFP_KERNEL)) } {

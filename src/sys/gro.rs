@@ -123,9 +123,9 @@ unsafe fn chain(held: *mut bindings::sk_buff, skb: *mut bindings::sk_buff, at: u
         }
         (*cb(held)).__bindgen_anon_1.__bindgen_anon_2.last = skb;
         (*cb(held)).count += 1;
-        // The chain is charged to nobody: whoever delivered it has no business with it any more.
-        (*skb).__bindgen_anon_3.__bindgen_anon_1.destructor = None;
-        (*skb).sk = ptr::null_mut();
+        // The chain is charged to nobody (a sender on this host could be charged for both): IP would see to that in a moment, too.
+        bindings::shim_skb_orphan(held);
+        bindings::shim_skb_orphan(skb);
         let (len, truesize) = ((*skb).len, (*skb).truesize);
         let raw = h.raw_mut();
         raw.data_len += len;
@@ -144,6 +144,8 @@ pub(super) unsafe extern "C" fn complete(skb: *mut bindings::sk_buff, _: c_int) 
         let shinfo = Skb::from_raw(skb).shinfo();
         (*shinfo).gso_type |= Gso::FRAGLIST;
         (*shinfo).gso_segs = (*cb(skb)).count;
+        // The first may have had no payload.
+        (*shinfo).gso_size = (*shinfo).gso_size.max(1);
         Skb::from_raw(skb).set_checksum_unnecessary();
     }
     0

@@ -50,12 +50,12 @@ impl Net {
         unsafe { (*self.as_raw()).net_cookie }
     }
 
-    /// A counted reference, which keeps the namespace from being torn down.
+    /// A counted reference, which keeps the namespace from being torn down; None if that has begun.
     ///
     /// (Sockets hold one. Per-namespace state must not, or the namespace never goes.)
-    pub fn get_ref(&self) -> NetRef {
-        // SAFETY: the namespace is alive.
-        NetRef(unsafe { NonNull::new_unchecked(bindings::shim_get_net(self.as_raw())) })
+    pub fn get_ref(&self) -> Option<NetRef> {
+        // SAFETY: the memory of the namespace is valid.
+        NonNull::new(unsafe { bindings::shim_maybe_get_net(self.as_raw()) }).map(NetRef)
     }
 
     /// Whether one can bind to the address here: it belongs to this host. `scope`: the device, for link-local ones.
@@ -110,7 +110,8 @@ impl Deref for NetRef {
 
 impl Clone for NetRef {
     fn clone(&self) -> Self {
-        self.get_ref()
+        // SAFETY: the namespace is alive, by our own reference.
+        NetRef(unsafe { NonNull::new_unchecked(bindings::shim_maybe_get_net(self.as_raw())) })
     }
 }
 

@@ -260,11 +260,22 @@ impl Dst {
     }
 
     /// Sends a packet whose `data` is at its transport header. Whatever happens, it is gone. `tos`: DSCP and ECN, or the traffic class.
+    /// (Without headroom, or with headers that others see, the linear part is copied first.)
     ///
     /// An error is what the stack said (such as ENOBUFS when the device's queue is full).
     #[inline]
     pub fn xmit(&self, sk: &Sock, skb: SkBuff, tos: u8) -> Result {
         let mut skb = skb;
+        let room = match self.family {
+            // We cannot know how many bytes of options the socket will have then; 40 at most.
+            Family::V4 if !sk.has_ip_options() => 20,
+            Family::V4 => 60,
+            // IPv6 looks itself.
+            Family::V6 => 0,
+        };
+        if skb.headroom() < room || skb.is_header_cloned() {
+            skb.make_headroom(room, GFP_ATOMIC)?;
+        }
         skb.set_transport_header_here();
         // IP's own scratch space starts clean.
         skb.raw_mut().cb = [0; 48];
@@ -281,7 +292,8 @@ impl Dst {
                     raw,
                     self.flow.get().cast(),
                     sk.mark(),
-                    (&raw const (*sk.pinet6()).opt).read_volatile(),
+                    // No extension headers: the route was chosen without them.
+                    ptr::null_mut(),
                     c_int::from(tos),
                     sk.priority(),
                 ),

@@ -152,6 +152,7 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
         return false;
     }
     // SAFETY: both slices are readable for that length.
-    let differ = unsafe { bindings::__crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) };
+    let differ =
+        unsafe { bindings::__crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) };
     differ == 0
 }

@@ -233,7 +233,8 @@ impl Skb {
             return false;
         }
         // SAFETY: the packet is valid, and there are so many bytes behind the linear part.
-        let tail = unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) };
+        let tail =
+            unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) };
         !tail.is_null()
     }
 
@@ -318,6 +319,14 @@ impl Skb {
         }
         // SAFETY: the packet is valid, and we are its only user.
         to_result(unsafe { bindings::pskb_expand_head(self.as_raw(), 0, 0, gfp(flags)) })
+    }
+
+    /// Makes the linear part private, with at least `room` bytes in front. ENOMEM.
+    #[cold]
+    pub fn make_headroom(&mut self, room: usize, flags: Flags) -> Result {
+        let more = room.saturating_sub(self.headroom()).next_multiple_of(64) as i32;
+        // SAFETY: the packet is valid, and we are its only user.
+        to_result(unsafe { bindings::pskb_expand_head(self.as_raw(), more, 0, gfp(flags)) })
     }
 
     /// The linear part, if it is private.
@@ -456,8 +465,13 @@ impl Skb {
                 raw.len -= (*skb.as_ptr()).len;
                 raw.data_len -= (*skb.as_ptr()).len;
                 raw.truesize = raw.truesize.saturating_sub((*skb.as_ptr()).truesize);
+                let skb_iif = self.meta().skb_iif;
                 match NonNull::new(bindings::shim_skb_share_check(skb.as_ptr(), gfp(GFP_ATOMIC))) {
-                    Some(skb) => queue.push_back(SkBuff::from_raw(skb)),
+                    Some(skb) => {
+                        let mut skb = SkBuff::from_raw(skb);
+                        skb.meta_mut().skb_iif = skb_iif;
+                        queue.push_back(skb);
+                    }
                     None => failed = true,
                 }
             }

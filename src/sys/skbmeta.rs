@@ -71,21 +71,15 @@ impl Skb {
     }
 
     #[inline]
-    fn meta_mut(&mut self) -> &mut Meta {
+    pub(super) fn meta_mut(&mut self) -> &mut Meta {
         // SAFETY: both views of the group are the same plain fields.
         unsafe { self.raw_mut().__bindgen_anon_4.__bindgen_anon_1.as_mut() }
     }
 
-    /// The device it came in on (or goes out on): its index, or 0.
+    /// The index of the device that it came in on, or 0.
+    #[inline]
     pub fn ifindex(&self) -> u32 {
-        // SAFETY: the union is a device wherever we see packets; it is valid as long as the packet is.
-        unsafe {
-            let dev = self.raw().__bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev;
-            if dev.is_null() {
-                return 0;
-            }
-            (*dev).ifindex as u32
-        }
+        self.meta().skb_iif as u32
     }
 
     /// The queue it came in on, or goes out on.

@@ -5,6 +5,7 @@
 use super::{
     addr::{Addr, Family, SockAddr},
     netns::Net,
+    skb::{DropReason, Skb},
 };
 use ::core::{
     marker::PhantomData,
@@ -134,6 +135,14 @@ impl Sock {
         .load(Ordering::Relaxed)
     }
 
+    /// Whether IPv4 packets get options (IP_OPTIONS, or an LSM's).
+    #[inline]
+    pub(super) fn has_ip_options(&self) -> bool {
+        // SAFETY: the sock is alive; only whether the pointer is NULL matters.
+        let options = unsafe { (&raw const (*self.inet()).inet_opt).read_volatile() };
+        !options.is_null()
+    }
+
     /// Who opened it.
     #[inline]
     pub fn uid(&self) -> u32 {
@@ -206,6 +215,17 @@ impl Sock {
     pub fn count_drop(&self) {
         // SAFETY: the sock is alive.
         unsafe { bindings::shim_sk_drops_inc(self.as_raw()) }
+    }
+
+    /// Whether the socket may have the packet: SO_ATTACH_FILTER (which may also cut it), BPF of its cgroup, and LSMs are asked.
+    /// Softirq. The packet is intact, `data` at its transport header.
+    #[inline]
+    pub fn admits(&self, skb: &mut Skb) -> Result<(), DropReason> {
+        // SAFETY: both are valid.
+        match unsafe { bindings::sk_filter_trim_cap(self.as_raw(), skb.as_raw(), 1) } {
+            bindings::skb_drop_reason_SKB_NOT_DROPPED_YET => Ok(()),
+            reason => Err(DropReason(reason)),
+        }
     }
 
     // Errors and shutdown.
