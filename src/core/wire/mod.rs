@@ -58,12 +58,16 @@ pub const MIN_RECORD: u16 = 64;
 /// Plaintext bytes of the largest record (RFC 8446, section 5.1).
 pub const MAX_RECORD: u16 = 1 << 14;
 
+/// Records that a message has at most: what a receiver keeps for each is bounded by this before
+/// anything authenticated.
+pub const MAX_RECORDS: u32 = 1024;
+
 /// Bytes of payload in a segment, headers not counted: what an IP packet can hold at most.
 pub const MAX_SEGMENT: u32 = 65_535;
 
 /// No position in a message, plain or sealed, is higher than this: the longest sealed message in
-/// the smallest records of TLS 1.2.
-pub const MAX_STREAM: u32 = MAX_SEALED_MESSAGE + (MAX_SEALED_MESSAGE / MIN_RECORD as u32) * 29;
+/// as many records of TLS 1.2 as it may have.
+pub const MAX_STREAM: u32 = MAX_SEALED_MESSAGE + MAX_RECORDS * 29;
 
 /// Version of the sealed formats.
 pub const FORMAT: u8 = 1;

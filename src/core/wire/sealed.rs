@@ -29,8 +29,8 @@ use super::bytes::{put, u16_at, u32_at, u64_at, u8_at};
 use super::common::{at, Common, COMMON_LEN};
 use super::control::{Control, Header};
 use super::{
-    Malformed, PacketType, FORMAT, MAX_HEADER, MAX_RECORD, MAX_SEALED_MESSAGE, MAX_SEGMENT,
-    MIN_RECORD, MIN_SEALED_MESSAGE,
+    Malformed, PacketType, FORMAT, MAX_HEADER, MAX_RECORD, MAX_RECORDS, MAX_SEALED_MESSAGE,
+    MAX_SEGMENT, MIN_RECORD, MIN_SEALED_MESSAGE,
 };
 
 /// Length of the sealed DATA header.
@@ -119,7 +119,7 @@ impl SealedData {
     /// - [`Malformed::Id`]: the sender id is not a message id;
     /// - [`Malformed::Length`]: the message's length is none that a message can have;
     /// - [`Malformed::Record`]: record size, first record and segment offset do not fit together
-    ///   or into the message;
+    ///   or into the message, or there are more than [`MAX_RECORDS`];
     /// - [`Malformed::Place`]: the payload is not inside the segment and the message.
     #[inline]
     pub fn parse(
@@ -167,7 +167,8 @@ impl SealedData {
         {
             return Err(Malformed::Record);
         }
-        let layout = data.layout().ok_or(Malformed::Record)?;
+        let layout = data.layout().filter(|layout| layout.records() <= MAX_RECORDS);
+        let layout = layout.ok_or(Malformed::Record)?;
         data.incoming = data.incoming.min(layout.stream_length());
         if !place_from_ip_id {
             data.offset_of(data.sequence, &layout)?;
@@ -449,6 +450,10 @@ mod tests {
             let data = SealedData { record_size, first_record, ..data() };
             assert_eq!(parse(&data), Err(Malformed::Record), "{record_size} {first_record}");
         }
+        let long = SealedData { record_size: 64, sequence: 0, payload: 1, ..data() };
+        assert!(parse(&SealedData { message_length: 65_536, ..long }).is_ok());
+        let longer = SealedData { message_length: 65_537, ..long };
+        assert_eq!(parse(&longer), Err(Malformed::Record));
         let mut bytes = data().emit(&COMMON);
         bytes[at::SEGMENT_OFFSET + 3] ^= 1;
         assert_eq!(Packet::parse(&bytes, 61), Err(Malformed::Record));
@@ -468,7 +473,8 @@ mod tests {
 
     #[test]
     fn max_stream_is_the_longest_stream() {
-        let layout = Layout::sealed(MAX_SEALED_MESSAGE, u32::from(MIN_RECORD), 29).unwrap();
+        let layout = Layout::sealed(MAX_SEALED_MESSAGE, 1024, 29).unwrap();
+        assert_eq!(layout.records(), MAX_RECORDS);
         assert_eq!(layout.stream_length(), super::super::MAX_STREAM);
     }
 

@@ -71,6 +71,7 @@ fn sealed_data() -> impl Strategy<Value = SealedData> {
         |((message_length, record_size), flags, [a, b, c, incoming], rest)| {
             let (cutoff_version, window, retransmit, place_from_ip_id) = rest;
             let overhead = flags.version.record_overhead();
+            let record_size = record_size.max(message_length.div_ceil(MAX_RECORDS) as u16);
             let layout = Layout::sealed(message_length, u32::from(record_size), overhead).unwrap();
             let record = layout.record(a % layout.records()).unwrap();
             let room = (layout.stream_length() - record.stream.start).min(MAX_SEGMENT);

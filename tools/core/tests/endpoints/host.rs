@@ -185,7 +185,7 @@ impl Host {
         let mut plaintext = preamble.emit().to_vec();
         plaintext.extend(bytes);
         plaintext.resize(preamble.message_length() as usize, 0);
-        let least = (plaintext.len() / 60_000).max(64) as u64;
+        let least = plaintext.len().div_ceil(MAX_RECORDS as usize).max(64) as u64;
         let record_size = match self.random.below(4) {
             0 => least + self.random.below(16_385 - least),
             1 => 1418,
