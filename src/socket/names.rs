@@ -9,6 +9,9 @@ use crate::protocol::wire::FIRST_CLIENT_PORT;
 use crate::sys::addr::{Addr, Family, SockAddr};
 use crate::sys::sock::Sock;
 
+/// `AF_INET6`.
+const AF_INET6: u16 = 10;
+
 /// bind(2): takes a server port, or with port 0 keeps the client port; and an address, if it is not
 /// the wildcard.
 ///
@@ -16,6 +19,9 @@ use crate::sys::sock::Sock;
 pub(super) fn bind(sock: &Socket, name: &[u8]) -> Result {
     let endpoint = &sock.endpoint;
     let sk = &endpoint.sk;
+    if sk.family() == Family::V6 && SockAddr::family_of(name) != Some(AF_INET6) {
+        return Err(EAFNOSUPPORT);
+    }
     let name = SockAddr::parse(sk.family(), name)?;
     if name.port >= FIRST_CLIENT_PORT {
         return Err(EINVAL);

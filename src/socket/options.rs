@@ -55,10 +55,18 @@ pub(super) fn get(sock: &Socket, level: i32, name: i32, out: &mut OptOut<'_>) ->
             let args = sock.pool.lock().as_ref().map_or(none, Pool::args);
             out.write(&args)
         }
-        (SOL_HOMA, SO_HOMA_SERVER) => out.write(&i32::from(sock.endpoint.is_server())),
-        (SOL_HOMA, SO_HOMA_SEALED) => out.write(&i32::from(sock.endpoint.is_sealed_only())),
+        (SOL_HOMA, SO_HOMA_SERVER) => write_flag(out, sock.endpoint.is_server()),
+        (SOL_HOMA, SO_HOMA_SEALED) => write_flag(out, sock.endpoint.is_sealed_only()),
         _ => Err(ENOPROTOOPT),
     }
+}
+
+/// A flag is an int. EINVAL if there is no room for one.
+fn write_flag(out: &mut OptOut<'_>, on: bool) -> Result {
+    if out.len() < ::core::mem::size_of::<i32>() {
+        return Err(EINVAL);
+    }
+    out.write(&i32::from(on))
 }
 
 /// A key: kTLS's structure on a connected socket, the peer's address and then that structure on one

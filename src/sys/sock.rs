@@ -560,6 +560,36 @@ impl Drop for SockRef {
     }
 }
 
+/// Memory that a socket is charged for as for packets on their way (wmem), but which is in no packet. Dropping it ends the charge,
+/// and wakes writers.
+pub struct WmemCharge {
+    sk: SockRef,
+    bytes: u32,
+}
+
+impl WmemCharge {
+    /// Charges the socket, whatever its limit: ask [`Sock::wmem`] before.
+    #[inline]
+    pub fn new(sk: &Sock, bytes: u32) -> Self {
+        atomic!(AtomicI32, sk, sk_wmem_alloc).fetch_add(bytes as i32, Ordering::Relaxed);
+        Self { sk: sk.get_ref(), bytes }
+    }
+}
+
+impl Drop for WmemCharge {
+    #[inline]
+    fn drop(&mut self) {
+        // Never the last: the reference to the sock stands for one more.
+        atomic!(AtomicI32, self.sk, sk_wmem_alloc).fetch_sub(self.bytes as i32, Ordering::Release);
+        // SAFETY: the sock is alive, and sk_write_space was set by sock_init_data.
+        unsafe {
+            if let Some(write_space) = (*self.sk.as_raw()).sk_write_space {
+                write_space(self.sk.as_raw());
+            }
+        }
+    }
+}
+
 /// Holds the lock of a socket.
 pub struct SockGuard<'a> {
     sk: &'a Sock,

@@ -189,7 +189,7 @@ impl Endpoint {
         let dst = peer.route(self)?;
         let session = peer.session();
         let config = &self.ns.config;
-        let (identity, out) = match session {
+        let (identity, mut out) = match session {
             Some(session) => {
                 let (id, distance) = session.next_id()?;
                 let common = self.common(&peer, id.get());
@@ -239,7 +239,7 @@ impl Endpoint {
         let records = out.records();
         let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
         let mut queue = SkbQueue::new();
-        out.transmit(&dst, &mut progress, &mut queue);
+        out.transmit(&self.sk, &dst, &mut progress, &mut queue);
         let state = core::Rpc::client(now_ns(), config, progress);
         let rpc = Rpc::new(&self.ns, self.sk.clone(), peer, identity, state, Some(out), 0)?;
         if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
@@ -304,7 +304,7 @@ impl Endpoint {
                 Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)
             }
         };
-        let out = match out {
+        let mut out = match out {
             Ok(out) => out,
             Err(e) => {
                 if rpc.session.is_some() {
@@ -318,7 +318,7 @@ impl Endpoint {
         let mut queue = SkbQueue::new();
         let mut state = rpc.state.lock();
         let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
-        out.transmit(&dst, &mut progress, &mut queue);
+        out.transmit(&self.sk, &dst, &mut progress, &mut queue);
         if !state.core.reply(now_ns(), config, progress) {
             // Somebody else replied, or the client took the request back.
             return Ok(false);

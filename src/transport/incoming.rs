@@ -35,8 +35,9 @@ pub(crate) struct Incoming {
 /// What a sealed message adds.
 struct Sealed {
     layout: Layout,
-    /// The records that opened.
-    records: KVec<Option<OpenedRecord>>,
+    /// The records that opened: the first, which most messages have alone, and those after it.
+    first: Option<OpenedRecord>,
+    others: KVec<Option<OpenedRecord>>,
     opened: u32,
     /// What record 0 said; nothing else is opened before it.
     preamble: Option<Preamble>,
@@ -68,12 +69,15 @@ impl Incoming {
         if self.sealed.is_some() {
             return Ok(());
         }
-        let count = layout.records() as usize;
-        let mut records = KVec::with_capacity(count, GFP_ATOMIC)?;
-        for _ in 0..count {
-            records.push(None, GFP_ATOMIC)?;
+        let mut others = KVec::new();
+        let count = (layout.records() as usize).saturating_sub(1);
+        if count != 0 {
+            others.reserve(count, GFP_ATOMIC)?;
         }
-        self.sealed = Some(Sealed { layout, records, opened: 0, preamble: None });
+        for _ in 0..count {
+            others.push(None, GFP_ATOMIC)?;
+        }
+        self.sealed = Some(Sealed { layout, first: None, others, opened: 0, preamble: None });
         Ok(())
     }
 
@@ -130,7 +134,7 @@ impl Incoming {
         }
         let mut any = preamble.is_some();
         for record in layout.records_in(range) {
-            if sealed.has(&record) || !core.has(record.stream) {
+            if sealed.get(record.index).is_some() || !core.has(record.stream) {
                 continue;
             }
             match sealed.open_record(&self.parts, &record, keys, id) {
@@ -193,8 +197,18 @@ impl Incoming {
 }
 
 impl Sealed {
-    fn has(&self, record: &Record) -> bool {
-        self.records.get(usize::from(record.index)).is_some_and(Option::is_some)
+    fn slot(&mut self, index: u16) -> Option<&mut Option<OpenedRecord>> {
+        match usize::from(index).checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(index) => self.others.get_mut(index),
+        }
+    }
+
+    fn get(&self, index: u16) -> Option<&OpenedRecord> {
+        match usize::from(index).checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(index) => self.others.get(index)?.as_ref(),
+        }
     }
 
     fn open_record(
@@ -206,16 +220,14 @@ impl Sealed {
     ) -> Result<(), OpenError> {
         let runs = parts.iter().flat_map(|skb| runs_of(skb, record.stream));
         let plaintext = keys.open_record(runs, record.plaintext.len() as u16, id, record.index)?;
-        let slot = self.records.get_mut(usize::from(record.index)).ok_or(OpenError::BadRecord)?;
-        *slot = Some(plaintext);
+        *self.slot(record.index).ok_or(OpenError::BadRecord)? = Some(plaintext);
         self.opened += 1;
         Ok(())
     }
 
     /// Reads record 0's preamble and compares it with what the headers said.
     fn read_preamble(&mut self) -> Option<Preamble> {
-        let record = self.records.first()?.as_ref()?;
-        let preamble = Preamble::parse(record.text()).ok()?;
+        let preamble = Preamble::parse(self.first.as_ref()?.text()).ok()?;
         if !preamble.agrees_with(self.layout.length()) {
             return None;
         }
@@ -230,10 +242,10 @@ impl Sealed {
             start: wanted.start.saturating_add(skip),
             end: wanted.end.saturating_add(skip),
         };
-        for (index, plaintext) in self.records.iter().enumerate() {
-            let record = self.layout.record(index as u32).ok_or(EBADMSG)?;
+        for index in 0..self.layout.records() {
+            let record = self.layout.record(index).ok_or(EBADMSG)?;
             if let Some(bytes) = record.plaintext.intersect(&wanted) {
-                let plaintext = plaintext.as_ref().ok_or(EBADMSG)?;
+                let plaintext = self.get(record.index).ok_or(EBADMSG)?;
                 let at = (bytes.start - record.plaintext.start) as usize;
                 let text = plaintext.text().get(at..).ok_or(EBADMSG)?;
                 to.copy_to(text.get(..bytes.len() as usize).ok_or(EBADMSG)?)?;

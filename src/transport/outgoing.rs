@@ -5,6 +5,8 @@
 //! The message is cut into segments of up to 64 KiB when it is handed in; each is one skb, headers
 //! and all, sealed already if there is a session. What is sent are *clones*, which share the
 //! bytes: nobody changes those any more. The stack or the device cuts segments into packets.
+//! Of a message that fits one packet the bytes are kept, and the packet itself is sent: that is
+//! cheaper than a clone, of which somebody below may need a copy.
 //!
 //! A retransmission is the same bytes again, as a whole segment or as packets made for it.
 
@@ -15,12 +17,12 @@ use crate::protocol::msgin::Range;
 use crate::protocol::msgout::MsgOut;
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
-use crate::protocol::wire::{Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN};
+use crate::protocol::wire::{at, Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::route::Dst;
 use crate::sys::skb::{Gso, Skb, SkBuff};
 use crate::sys::skbq::SkbQueue;
-use crate::sys::sock::Sock;
+use crate::sys::sock::{Sock, WmemCharge};
 use crate::sys::uio::IovIter;
 use crate::sys::user::plain;
 use crate::tls::{self, Session};
@@ -50,7 +52,21 @@ pub(crate) struct Outgoing {
     template: Template,
     layout: Layout,
     cut: Cut,
-    segments: SkbQueue,
+    store: Store,
+}
+
+/// What is kept of a message.
+enum Store {
+    /// All of it, in one packet.
+    Packet {
+        /// That packet, until it is sent.
+        fresh: Option<SkBuff>,
+        /// Its bytes from the transport header on.
+        bytes: KVec<u8>,
+        _charge: WmemCharge,
+    },
+    /// Its segments.
+    Segments(SkbQueue),
 }
 
 /// How packets to `dst` are cut if the transport header has `header` bytes.
@@ -81,7 +97,7 @@ impl Outgoing {
         let layout = Layout::plain(data.message_length).ok_or(EINVAL)?;
         let cut = cut_for(dst, DATA_LEN)?;
         data.incoming = unasked(&layout, &cut, unscheduled);
-        let mut segments = SkbQueue::new();
+        let mut store = Store::Segments(SkbQueue::new());
         let ack = data.ack.take();
         for segment in layout.segments(&cut, layout.stream()) {
             let mut builder = new_segment(dst, &cut, DATA_LEN, segment.stream.len() as usize)?;
@@ -91,9 +107,9 @@ impl Outgoing {
                 head.ack = ack;
             }
             builder.push(&head.emit(&common))?;
-            segments.push_back(finish(builder, sk, &cut, &segment));
+            store.keep(builder, sk, &layout, &cut, &segment)?;
         }
-        Ok(Self { common, template: Template::Plain(data), layout, cut, segments })
+        Ok(Self { common, template: Template::Plain(data), layout, cut, store })
     }
 
     /// Takes a message of `length` bytes from a program and seals it as message `id` of `session`.
@@ -128,7 +144,7 @@ impl Outgoing {
             payload: 0,
         };
         let preamble = Preamble { length, floor_distance, padding: 0 }.emit();
-        let mut segments = SkbQueue::new();
+        let mut store = Store::Segments(SkbQueue::new());
         for segment in layout.segments(&cut, layout.stream()) {
             let len = segment.stream.len() as usize;
             let mut builder = new_segment(dst, &cut, SEALED_DATA_LEN, len)?;
@@ -149,9 +165,9 @@ impl Outgoing {
             data.incoming = incoming.max(segment.stream.end);
             builder.push(&data.emit(&common))?;
             data.incoming = incoming;
-            segments.push_back(finish(builder, sk, &cut, &segment));
+            store.keep(builder, sk, &layout, &cut, &segment)?;
         }
-        Ok(Self { common, template: Template::Sealed(data), layout, cut, segments })
+        Ok(Self { common, template: Template::Sealed(data), layout, cut, store })
     }
 
     /// Records that were sealed for it.
@@ -165,8 +181,26 @@ impl Outgoing {
     }
 
     /// Adds to `queue` what `progress` permits to be sent now, and marks it as sent.
-    pub(crate) fn transmit(&self, dst: &Dst, progress: &mut MsgOut, queue: &mut SkbQueue) {
-        for skb in self.segments.iter() {
+    pub(crate) fn transmit(
+        &mut self,
+        sk: &Sock,
+        dst: &Dst,
+        progress: &mut MsgOut,
+        queue: &mut SkbQueue,
+    ) {
+        let segments = match &mut self.store {
+            Store::Segments(segments) => segments,
+            Store::Packet { fresh, bytes, .. } => {
+                if progress.can_send() {
+                    if let Some(skb) = fresh.take().or_else(|| copy_of(bytes, sk, dst, false)) {
+                        queue.push_back(skb);
+                    }
+                    progress.advance(self.layout.stream_length());
+                }
+                return;
+            }
+        };
+        for skb in segments.iter() {
             if !progress.can_send() {
                 break;
             }
@@ -185,7 +219,18 @@ impl Outgoing {
     /// Adds to `queue` the bytes of `range` once more. Returns the number of packets.
     pub(crate) fn retransmit(&self, sk: &Sock, dst: &Dst, range: Range, queue: &mut SkbQueue) -> u64 {
         let before = queue.len();
-        for skb in self.segments.iter() {
+        let segments = match &self.store {
+            Store::Segments(segments) => segments,
+            Store::Packet { bytes, .. } => {
+                let copy = copy_of(bytes, sk, dst, true);
+                let sent = u64::from(copy.is_some());
+                if let Some(skb) = copy {
+                    queue.push_back(skb);
+                }
+                return sent;
+            }
+        };
+        for skb in segments.iter() {
             let kept: Kept = skb.cb();
             let whole = Range { start: kept.start, end: kept.end };
             match range.intersect(&whole) {
@@ -259,6 +304,63 @@ impl Outgoing {
     }
 }
 
+impl Store {
+    /// Keeps a filled segment, whose header is there too.
+    fn keep(
+        &mut self,
+        mut builder: SkbBuilder,
+        sk: &Sock,
+        layout: &Layout,
+        cut: &Cut,
+        segment: &Segment,
+    ) -> Result {
+        let skb = builder.as_skb();
+        skb.set_transport_header_here();
+        skb.set_checksum_unnecessary();
+        skb.set_owner_w(sk);
+        let len = segment.stream.len();
+        if segment.stream == layout.stream() && len <= cut.packet() {
+            let mut bytes = KVec::new();
+            bytes.extend_from_slice(skb.head(), GFP_KERNEL)?;
+            let _charge = WmemCharge::new(sk, bytes.capacity() as u32);
+            *self = Self::Packet { fresh: Some(builder.finish()), bytes, _charge };
+            return Ok(());
+        }
+        if len > cut.packet() {
+            // SCTP's kind: only software devices claim to cut that, so that whoever cuts ours
+            // calls our own callback.
+            skb.set_gso(Gso {
+                size: cut.packet() as u16,
+                segs: len.div_ceil(cut.packet()) as u16,
+                kind: Gso::SCTP,
+            });
+        }
+        skb.set_cb(&Kept {
+            start: segment.stream.start,
+            end: segment.stream.end,
+            first_record: u32::from(segment.first_record),
+        });
+        if let Self::Segments(segments) = self {
+            segments.push_back(builder.finish_kept());
+        }
+        Ok(())
+    }
+}
+
+/// A packet with these bytes from its transport header on. None without memory.
+fn copy_of(bytes: &[u8], sk: &Sock, dst: &Dst, retransmit: bool) -> Option<SkBuff> {
+    let mut builder = SkbBuilder::new(dst.headroom(), bytes.len(), false, GFP_ATOMIC).ok()?;
+    builder.append(bytes).ok()?;
+    if retransmit && !builder.write_at(at::RETRANSMIT, &[1]) {
+        return None;
+    }
+    let skb = builder.as_skb();
+    skb.set_transport_header_here();
+    skb.set_checksum_unnecessary();
+    skb.set_owner_w(sk);
+    Some(builder.finish())
+}
+
 /// The header of a plain segment.
 fn at_place(data: &Data, segment: &Segment) -> Data {
     Data {
@@ -271,32 +373,8 @@ fn at_place(data: &Data, segment: &Segment) -> Data {
 /// An empty segment for `len` bytes of payload.
 fn new_segment(dst: &Dst, cut: &Cut, header: usize, len: usize) -> Result<SkbBuilder> {
     // What fits a packet is cheapest in the linear part; what is to be cut, in fragments.
-    let linear = if len <= cut.packet() as usize { len } else { 0 };
-    SkbBuilder::new(dst.headroom() + header, linear, true, GFP_KERNEL)
-}
-
-/// A filled segment, ready to be cloned.
-fn finish(mut builder: SkbBuilder, sk: &Sock, cut: &Cut, segment: &Segment) -> SkBuff {
-    let skb = builder.as_skb();
-    skb.set_transport_header_here();
-    skb.set_checksum_unnecessary();
-    let len = segment.stream.len();
-    if len > cut.packet() {
-        // SCTP's kind: only software devices claim to cut that, so that whoever cuts ours calls
-        // our own callback.
-        skb.set_gso(Gso {
-            size: cut.packet() as u16,
-            segs: len.div_ceil(cut.packet()) as u16,
-            kind: Gso::SCTP,
-        });
-    }
-    skb.set_cb(&Kept {
-        start: segment.stream.start,
-        end: segment.stream.end,
-        first_record: u32::from(segment.first_record),
-    });
-    skb.set_owner_w(sk);
-    builder.finish_kept()
+    let (linear, fclone) = if len <= cut.packet() as usize { (len, false) } else { (0, true) };
+    SkbBuilder::new(dst.headroom() + header, linear, fclone, GFP_KERNEL)
 }
 
 /// What to send of a segment that is kept.

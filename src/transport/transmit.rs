@@ -39,8 +39,8 @@ impl Endpoint {
         let mut queue = SkbQueue::new();
         {
             let state = &mut *rpc.state.lock();
-            if let (Some(out), Some(progress)) = (&state.out, state.core.out_mut()) {
-                out.transmit(&dst, progress, &mut queue);
+            if let (Some(out), Some(progress)) = (&mut state.out, state.core.out_mut()) {
+                out.transmit(&self.sk, &dst, progress, &mut queue);
             }
         }
         self.send_all(rpc, &dst, queue);
