@@ -13,11 +13,11 @@ macro_rules! check {
     ($($ty:ident: $($field:ident),* $(,)?;)*) => { paste! { $(
         $( const _: () = assert!(
             offset_of!(bindings::$ty, $field) == bindings::[<SHIM_ $ty _ $field>] as usize,
-            "bindgen got a struct wrong"
+            concat!("bindgen lays out ", stringify!($ty), ".", stringify!($field), " in another way than C")
         ); )*
         const _: () = assert!(
             size_of::<bindings::$ty>() == bindings::[<SHIM_SIZE_ $ty>] as usize,
-            "bindgen got a struct wrong"
+            concat!("bindgen lays out ", stringify!($ty), " in another way than C")
         );
     )* } };
 }
