@@ -20,7 +20,8 @@ import tempfile
 import time
 
 from homawire import (DATA, TLS_RX, TLS_TX, Assembler, Growth, InvalidTag, Keys, Packet, RawPeer, Side, Socket, bail,
-                      capture, diag, end, ip_payload, ok, read_pcap, same, seal_message)
+                      capture, diag, end, ip_payload, ok, read_pcap, records, same, seal_message,
+                      segments)
 
 PORT = 99
 MARKER = b"the plans are under the third oak"
@@ -70,6 +71,8 @@ def tamper(packets, keys, number, sent, name):
             ("record index", range(50, 52), True), ("record index of one packet", range(50, 52), False),
             ("segment offset", range(52, 56), False), ("place in the segment", range(5, 8), False),
             ("record size", range(56, 58), True)):
+        if field == "record size" and len(records(Packet(packets[0]).length, Packet(packets[0]).record_size)) == 1:
+            continue        # It says nothing there.
         undetected = []
         for _ in range(24):
             victim = rng.randrange(len(packets))
@@ -193,22 +196,20 @@ def test(client_side, server_side, family, directory):
 
     # All that the client sent, once more.
     replayer = RawPeer(client_side, server_side, family, address=client_side.ip(family))
-    small = [p for p in there if len(p.raw) <= 1480]
-    ok(len(small) > 20, f"{v}: {len(small)} packets to be sent again")
+    again = [packet for parsed in there for packet in segments(parsed.raw)]
+    ok(len(again) > 500, f"{v}: {len(again)} packets to be sent again")
     with Growth(server_side) as growth:
-        for parsed in small:
-            replayer.send(parsed.raw)
+        replayer.send(*again)
         time.sleep(0.3)
     ok(server.receive(0.2) is None, f"{v}: captured requests sent again are not delivered")
     same(growth.of("requests_received"), 0, f"{v}: nor counted as requests")
-    ok(growth.of("TlsReplay", "drop_duplicate") >= sum(p.packet.plain_type == DATA for p in small) // 2,
-       f"{v}: but as replays")
+    ok(growth.of("TlsReplay", "drop_duplicate") >= len(again) // 2, f"{v}: but as replays")
     diag(growth.all())
 
     # Changed and sent at the module: see rawpkt.py for every field; here the captured bytes themselves.
     with Growth(server_side) as growth:
-        for parsed in small[:40]:
-            raw = bytearray(parsed.raw)
+        for packet in again[:40]:
+            raw = bytearray(packet)
             raw[-1] ^= 1
             raw[22] ^= 0x10        # an id that was never seen
             replayer.send(bytes(raw))

@@ -338,6 +338,16 @@ def seal_message(keys, sport, dport, message_id, data, record_size=1024, mtu=140
     return packets
 
 
+def segments(raw, mtu=1400):
+    """A captured packet, which the sender's kernel may have left to be cut by a device, cut."""
+    packet = Packet(raw)
+    if packet.plain_type != DATA or len(raw) <= mtu + 60:
+        return [raw]
+    head, payload = raw[:-len(packet.payload)], packet.payload
+    return [head[:4] + struct.pack(">I", packet.sequence + at) + head[8:] + payload[at:at + mtu]
+            for at in range(0, len(payload), mtu)]
+
+
 class Assembler:
     """Puts messages together from packets in any order, and opens their records."""
 
@@ -356,7 +366,10 @@ class Assembler:
         if packet.offset + len(packet.payload) > total:
             raise ValueError(f"message {key}: payload outside")
         pieces = self.pieces.setdefault(key, {})
-        if len(packet.payload) > len(pieces.get(packet.offset, b"")):
+        old = pieces.get(packet.offset, b"")
+        if any(a != b for a, b in zip(old, packet.payload)):
+            raise ValueError(f"message {key}: other bytes in the same place")
+        if len(packet.payload) > len(old):
             pieces[packet.offset] = packet.payload
         self.last[key] = packet
         return sum(map(len, pieces.values())) >= total and self.stream(key) is not None

@@ -105,7 +105,8 @@ def plain_order(s):
         pieces.append(data_packet(0x8001, PORT, number, len(data), at, data[at:at + rng.randrange(1, 1400)]))
     pieces += pieces[:10]
     rng.shuffle(pieces)
-    s.peer.send(*pieces)
+    # A packet around bytes that are there already may be used in part: so all of them twice.
+    s.peer.send(*pieces, *pieces)
     got = s.sock.receive(3)
     ok(got is not None and got.data == data, s.name("pieces in any order and overlapping make the message"))
     s.peer.send(*pieces)
@@ -362,7 +363,7 @@ def sealed_flips(s):
     fields = {
         "destination port": [2, 3], "sequence": [4, 5, 6, 7], "type": [11],
         "message id": list(range(20, 28)), "message length": [28, 29, 30, 31],
-        "first record": [50, 51], "segment offset": [52, 53, 54, 55], "record size": [56, 57],
+        "first record": [50, 51], "segment offset": [52, 53, 54, 55],
         "seal flags": [58], "format": [59],
         "record header": list(range(60, 65)), "preamble": list(range(65, 73)), "payload": [73, 100, 150],
         "content type": [-17], "tag": [-16, -8, -1],
@@ -384,7 +385,8 @@ def sealed_flips(s):
                 time.sleep(0.02)
             if s.sock.receive(0) is not None:
                 bad.append(f"byte {at} bit {bit}: delivered")
-            if not growth.of(*drops):
+            # What claims to be a part of something longer is kept for a while, unproven, as it may be true.
+            if not growth.of(*drops) and not (field == "message length" and growth.of("live_rpcs") == 1):
                 bad.append(f"byte {at} bit {bit}: not counted: {growth.all()}")
             s.peer.send(packet)
             got = s.sock.receive(1)
@@ -439,6 +441,16 @@ def sealed_structure(s):
     s.grows(("TlsDecryptError",), *swapped, what="records swapped")
     session.exchange(three, data + data, long, "in their places")
 
+    # The record size, which decides where records end.
+    number = session.id()
+    packets = session.seal(number, data)
+    for size in (1023, 1025, 512, 2048, 16384):
+        changed = [p[:52] + struct.pack(">IH", Packet(p).first_record * size, size) + p[58:] for p in packets]
+        s.peer.send(*changed)
+    time.sleep(0.1)
+    ok(s.sock.receive(0) is None, s.name("another record size: not delivered"))
+    session.exchange(number, data, packets, "the true record size")
+
     # Sealed for another direction: what the server sends, sent back to it.
     number = session.id()
     answers = session.exchange(number, b"mirror", session.seal(number, b"mirror"), "mirror")
@@ -487,7 +499,7 @@ def sealed_forged(s):
     same(s.server.counters()["live_rpcs"], live, s.name("forged control: the RPC is still there"))
     # The tags are checked, not only the types.
     for kind in (GRANT, RESEND, UNKNOWN, BUSY, NEED_ACK, ACK):
-        fields = acks((number, PORT)) if kind == ACK else resend(0, -1)
+        fields = {ACK: acks((number, PORT)), RESEND: resend(0, -1), GRANT: grant(3000)}.get(kind, b"")
         packet = bytearray(session.control(kind, number, fields))
         packet[-1] ^= 1
         s.grows("TlsDecryptError", bytes(packet), what=f"sealed {NAMES[kind]} with a wrong tag")
@@ -515,7 +527,10 @@ def sealed_forged(s):
         ok(growth.of("retransmits") >= 1, s.name("and counted"))
         s.peer.drain()
         s.grows("TlsReplay", good, good, what="the same RESEND again")
-        ok(s.peer.receive(0.3) is None, s.name("is not obeyed"))
+        answers = []
+        while packet := s.peer.receive(0.3):
+            answers.append(packet)
+        ok(all(p.plain_type != DATA for p in answers), s.name(f"is not obeyed: {answers}"))
     # Nobody without keys gets sealed messages in.
     s.grows("drop_no_session", sealed_packet(0x8005, PORT, 2, 100, 1024, 0, 0, b"x" * 122), what="no session")
     s.grows("drop_no_session", sealed_control(RESEND, 0x8005, PORT, 2, session.tx, 9), what="control without session")

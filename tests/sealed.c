@@ -73,7 +73,7 @@ static void test_keys(void)
 		key.peer.ss_family = AF_UNIX;
 		fails(set_key(fd, direction, &key), EINVAL,
 		      "%s: a peer of AF_UNIX", name);
-		key.peer.ss_family = family == AF_INET ? AF_INET6 : AF_INET;
+		key.peer.ss_family = family == AF_INET ? AF_INET6 : 99;
 		fails(set_key(fd, direction, &key), EINVAL,
 		      "%s: a peer of another family", name);
 	}
@@ -87,7 +87,9 @@ static void test_keys(void)
 
 	make_key(&good, &to, 2);
 	is(set_key(fd, TLS_TX, &good), 0, "%s: TLS_TX", name);
-	fails(set_key(fd, TLS_TX, &good), ENOTUNIQ, "%s: TX key again", name);
+	ok(set_key(fd, TLS_TX, &good) == -1 &&
+	   (errno == ENOTUNIQ || errno == EBUSY), "%s: TX key again: %s", name,
+	   strerror(errno));
 	make_key(&key, &to, 3);
 	is(set_key(fd, TLS_RX, &key), 0, "%s: TLS_RX", name);
 
@@ -345,7 +347,7 @@ static void test_clear(void)
 	must(reply(sfd, &rpc, buf, len));
 	is(receive(fd, buf, sizeof(buf), 0, &rpc), len, "%s: plain", name);
 	i = sniff(tap, marker, &all);
-	ok(i > 10, "%s: %zu of %d plain packets show the text", name, i, all);
+	ok(i > 3, "%s: %zu of %d plain packets show the text", name, i, all);
 
 	seal(fd, &client, sfd, &server, family);
 	must(request(fd, &to, buf, len, 0));
@@ -357,7 +359,7 @@ static void test_clear(void)
 	must(reply(sfd, &rpc, buf, 100));
 	is(receive(fd, buf, sizeof(buf), 0, &rpc), 100, "%s: sealed", name);
 	i = sniff(tap, marker, &all);
-	ok(all > 10, "%s: %d packets seen", name, all);
+	ok(all > 3, "%s: %d packets seen", name, all);
 	is(i, 0, "%s: no sealed packet shows the text", name);
 	close(tap);
 	close(fd);

@@ -90,9 +90,9 @@ static int total;
 /* Most messages are small, most bytes are in large ones. */
 static uint32_t pick_len(uint64_t random)
 {
-	uint64_t kind = random % 100, limit;
+	uint64_t kind = random % 1000, limit;
 
-	limit = kind < 60 ? 1400 : kind < 85 ? 16000 : kind < 98 ? 100000 :
+	limit = kind < 700 ? 1400 : kind < 930 ? 10000 : kind < 996 ? 60000 :
 							HOMA_MAX_MESSAGE_LENGTH;
 	if (limit > (uint64_t)max_len)
 		limit = max_len;

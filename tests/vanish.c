@@ -140,8 +140,7 @@ static void test_killed(void)
 	start = now_ms();
 	is(receive(fd, buf, sizeof(buf), 0, &rpc), -1,
 	   "%s: server killed: fails", name);
-	ok(rpc.error == ENOTCONN || rpc.error == ETIMEDOUT, "%s: ... %s", name,
-	   strerror(rpc.error));
+	ok(nobody(rpc.error), "%s: ... %s", name, strerror(rpc.error));
 	ok(now_ms() - start < BOUND_MS, "%s: ... after %d ms", name,
 	   (int)(now_ms() - start));
 	memory_back(fd, "server killed");
@@ -231,8 +230,9 @@ static void test_client_gone(void)
 		is(reply(sfd, &rpc[i], buf, 1 + 20000 * i), 1 + 20000 * i,
 		   "%s: reply to nobody", name);
 	close(fd);
+	/* What is not answered stays; that is the program's affair. */
 	while (receive(sfd, buf, sizeof(buf), MSG_DONTWAIT, &other) > 0)
-		;
+		must(reply(sfd, &other, buf, 1));
 	rpcs_gone(&server, 15, "client gone");
 	memory_back(sfd, "client gone");
 	ok(counter(&server, "clients_lost") > lost, "%s: clients_lost", name);
@@ -251,6 +251,8 @@ int main(int argc, char **argv)
 	setup(240);
 	if (!client.ns[0])
 		bail("this needs two namespaces");
+	run("ip netns exec %s sysctl -qw net.ipv6.conf.eth0.keep_addr_on_down=1",
+	    server.ns);
 	for (family = AF_INET; family; family = family == AF_INET ? AF_INET6 : 0) {
 		name = family_name(family);
 		fix_neighbours();
