@@ -80,10 +80,10 @@ impl Keys {
         self.aead.seal(&nonce, HEADER, builder.runs_mut(at, whole))
     }
 
-    /// Opens record `index` of message `id`, whose bytes `runs` are, into memory of its own.
-    pub(crate) fn open_record<'a>(
+    /// Opens record `index` of message `id`, whose bytes `buf` has, in place.
+    pub(crate) fn open_record(
         &self,
-        runs: impl Iterator<Item = &'a [u8]>,
+        mut buf: SecretBuf,
         plaintext: u16,
         id: MessageId,
         index: u16,
@@ -91,15 +91,7 @@ impl Keys {
         let header = record_header(self.version, plaintext);
         let nonce = self.nonce(SequenceNumber::record(id, index));
         let text = HEADER..HEADER + usize::from(plaintext);
-        // Copied to one piece first: the cipher does long runs best, and packets are of odd lengths.
-        let mut buf = SecretBuf::with_capacity(text.end + 1 + TAG_LEN, GFP_ATOMIC)
-            .map_err(|_| OpenError::NoMemory)?;
-        for run in runs {
-            if !buf.append(run) {
-                return Err(OpenError::BadRecord);
-            }
-        }
-        if buf.room() != 0 || buf.first_chunk() != Some(&header) {
+        if buf.len() != text.end + 1 + TAG_LEN || buf.first_chunk() != Some(&header) {
             return Err(OpenError::BadRecord);
         }
         self.aead.open(&nonce, HEADER, &mut buf).map_err(|_| OpenError::BadRecord)?;

@@ -241,7 +241,8 @@ impl Endpoint {
         let mut queue = SkbQueue::new();
         out.transmit(&self.sk, &dst, &mut progress, &mut queue);
         let state = core::Rpc::client(now_ns(), config, progress);
-        let rpc = Rpc::new(&self.ns, self.sk.clone(), peer, identity, state, Some(out), 0)?;
+        let rpc = Rpc::new(&self.ns, self.sk.clone(), peer, identity, state, 0)?;
+        rpc.state.lock().out = Some(out);
         if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
             self.end_id(&rpc);
             return Err(e);
@@ -433,11 +434,9 @@ impl Endpoint {
         self.end_id(rpc);
         let mut state = rpc.state.lock();
         state.core.finish();
-        let out = state.out.take();
-        let incoming = state.incoming.take();
+        state.out = None;
+        state.incoming.clear();
         rpc.uncharge(&mut state);
-        drop(state);
-        drop((out, incoming));
     }
 
     /// Fails the client's RPC with `error`: the program gets that instead of a response.
@@ -449,10 +448,9 @@ impl Endpoint {
         state.core.finish();
         state.error = Some(error);
         state.ready = true;
-        let out = state.out.take();
-        let incoming = state.incoming.take();
+        state.out = None;
+        state.incoming.clear();
         drop(state);
-        drop((out, incoming));
         self.end_id(rpc);
         self.make_ready(rpc);
     }
@@ -526,9 +524,7 @@ impl Endpoint {
             self.end_id(&rpc);
             let mut state = rpc.state.lock();
             state.core.finish();
-            let out = state.out.take();
-            drop(state);
-            drop(out);
+            state.out = None;
         });
         while self.next_ready().is_some() {}
         self.peers.drain(drop);

@@ -10,7 +10,8 @@ use crate::protocol::msgin::Range;
 use crate::protocol::rpc as core;
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
-use crate::sys::skb::{Skb, SkBuff};
+use crate::sys::secret::SecretBuf;
+use crate::sys::skb::SkBuff;
 use crate::sys::skbq::SkbQueue;
 use crate::sys::uio::IovIter;
 use crate::sys::user::plain;
@@ -218,8 +219,24 @@ impl Sealed {
         keys: &Keys,
         id: MessageId,
     ) -> Result<(), OpenError> {
-        let runs = parts.iter().flat_map(|skb| runs_of(skb, record.stream));
-        let plaintext = keys.open_record(runs, record.plaintext.len() as u16, id, record.index)?;
+        // Copied to one piece first: the cipher does long runs best, and packets are of odd lengths.
+        let len = record.stream.len() as usize;
+        let mut buf =
+            SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
+        for skb in parts.iter() {
+            let part: Part = skb.cb();
+            let Some(bytes) = (Range { start: part.start, end: part.end }).intersect(&record.stream)
+            else {
+                continue;
+            };
+            let at = part.skip.wrapping_add(bytes.start.wrapping_sub(part.start));
+            for run in skb.runs(at as usize, bytes.len() as usize) {
+                if !buf.append(run) {
+                    return Err(OpenError::BadRecord);
+                }
+            }
+        }
+        let plaintext = keys.open_record(buf, record.plaintext.len() as u16, id, record.index)?;
         *self.slot(record.index).ok_or(OpenError::BadRecord)? = Some(plaintext);
         self.opened += 1;
         Ok(())
@@ -253,16 +270,6 @@ impl Sealed {
         }
         Ok(())
     }
-}
-
-/// The runs of bytes that `skb` has of `range`.
-fn runs_of(skb: &Skb, range: Range) -> impl Iterator<Item = &[u8]> {
-    let part: Part = skb.cb();
-    let bytes = Range { start: part.start, end: part.end }.intersect(&range);
-    bytes.into_iter().flat_map(move |bytes| {
-        let at = part.skip.wrapping_add(bytes.start.wrapping_sub(part.start));
-        skb.runs(at as usize, bytes.len() as usize)
-    })
 }
 
 /// Takes the bytes `range` out of `parts`: packets that hold nothing else are freed, others are

@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 use kernel::seq_file::{seq_print, SeqFile};
 use kernel::sync::atomic::{Atomic, Relaxed};
-use kernel::sync::{new_mutex, Arc, Mutex};
+use kernel::sync::{new_mutex, rcu, Arc, ArcBorrow, Mutex};
 
 use super::endpoint::Endpoint;
 use crate::observe::counters::{is_tls, Stats, NAMES};
@@ -93,6 +93,14 @@ impl Net {
     /// The state of `net`.
     pub(crate) fn of(net: &netns::Net) -> Option<Arc<Self>> {
         SLOT.get_arc(net)
+    }
+
+    /// The state of `net` for as long as `guard` lives: costs no reference.
+    pub(crate) fn of_borrow<'g>(
+        net: &netns::Net,
+        guard: &'g rcu::Guard,
+    ) -> Option<ArcBorrow<'g, Self>> {
+        SLOT.get(net, guard)
     }
 
     fn show_counters(&self, m: &SeqFile, tls: bool) {

@@ -6,7 +6,7 @@
 //! the state of an RPC, or it is dropped and counted.
 
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::{rcu, Arc};
 
 use super::endpoint::Endpoint;
 use super::incoming::Opened;
@@ -43,7 +43,8 @@ struct Payload {
 
 /// A packet, or several that GRO chained.
 pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
-    let Some(ns) = Net::of(net) else {
+    let guard = rcu::read_lock();
+    let Some(ns) = Net::of_borrow(net, &guard) else {
         return;
     };
     let Ok(mut chained) = skb.take_frag_list() else {
@@ -60,14 +61,14 @@ pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
 type Outcome = Result<(), Counter>;
 
 /// `first`: it is as IP handed it up, and so can be answered with ICMP.
-fn one(ns: &Arc<Net>, skb: SkBuff, first: bool) {
+fn one(ns: &Net, skb: SkBuff, first: bool) {
     ns.stats.inc(Counter::PacketsReceived);
     if let Err(why) = dispatch(ns, skb, first) {
         ns.stats.inc(why);
     }
 }
 
-fn dispatch(ns: &Arc<Net>, mut skb: SkBuff, first: bool) -> Outcome {
+fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
     let mut copy = [0; MAX_HEADER];
     let head = header_bytes(&skb, &mut copy);
     let packet = match Packet::parse(head, skb.len()) {
@@ -226,7 +227,7 @@ fn new_request(
     let core = core::Rpc::server(now_ns(), &ns.config, msgin);
     let name = peer.name;
     let id = identity.id;
-    let rpc = Rpc::new(ns, endpoint.sk.clone(), peer, identity, core, None, charge)
+    let rpc = Rpc::new(ns, endpoint.sk.clone(), peer, identity, core, charge)
         .map_err(|_| Counter::DropNoMemory)?;
     let twin = endpoint.rpcs.insert_unique(rpc.hash, rpc.clone(), |r| r.is(&name, id));
     match twin.map_err(|_| Counter::DropNoMemory)? {
@@ -320,8 +321,6 @@ struct After {
     ready: bool,
     /// The RPC must go: nothing of its request is true, or it is a replay.
     forget: bool,
-    /// The response began: the request is not needed any more.
-    out: Option<super::outgoing::Outgoing>,
     /// Requests of the session's client that are acknowledged.
     dead: Option<::core::ops::Range<u64>>,
     outcome: Option<Counter>,
@@ -334,7 +333,6 @@ fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payl
         let state = &mut *rpc.state.lock();
         add_data_locked(endpoint, rpc, state, skb, payload, &mut after);
     }
-    drop(after.out);
     if after.forget {
         endpoint.forget(rpc);
     }
@@ -380,7 +378,8 @@ fn add_data_locked(
                 return;
             }
             if state.core.phase() != Phase::Sending && rpc.is_client() {
-                after.out = state.out.take();
+                // The response began: the request is not needed any more.
+                state.out = None;
             }
             if state.core.is_deliverable() && state.incoming.is_open() {
                 state.core.deliver();

@@ -91,7 +91,6 @@ impl Rpc {
         peer: Arc<Peer>,
         identity: Identity,
         core: core::Rpc,
-        out: Option<Outgoing>,
         charged: usize,
     ) -> Result<Arc<Self>> {
         let Identity { id, visible_id, cookie, private, session } = identity;
@@ -99,7 +98,7 @@ impl Rpc {
         let incoming = Incoming::new();
         let state = State {
             core,
-            out,
+            out: None,
             incoming,
             error: None,
             ready: false,
