@@ -70,16 +70,18 @@ static void test_family(int family, bool sealed)
 int main(int argc, char **argv)
 {
 	bool sealed = argc == 2 && !strcmp(argv[1], "--sealed");
+	unsigned long long bad;
 
 	if (argc > 1 && !sealed) {
 		fprintf(stderr, "usage: basic [--sealed]\n");
 		return 2;
 	}
 	setup(240);
+	bad = counter(&server, "TlsDecryptError");
 	test_family(AF_INET, sealed);
 	test_family(AF_INET6, sealed);
 	if (sealed) {
-		is(counter(&server, "TlsDecryptError"), 0, "no record failed");
+		is(counter(&server, "TlsDecryptError"), bad, "no record failed");
 		ok(counter(&server, "TlsRxSw"), "there were sessions");
 	}
 	check_clean();
