@@ -258,6 +258,25 @@ fn is_own<P: DatagramProtocol>(level: c_int) -> bool {
     level == c_int::from(P::PROTOCOL) || level == bindings::SOL_TLS as c_int
 }
 
+/// Options that would put headers between IP's and ours: routes are looked up, and sizes computed, without them.
+fn is_extension_header(level: c_int, name: c_int) -> bool {
+    let (Ok(level), Ok(name)) = (u32::try_from(level), u32::try_from(name)) else {
+        return false;
+    };
+    match level {
+        bindings::SOL_IP => name == bindings::IP_OPTIONS,
+        bindings::SOL_IPV6 => matches!(
+            name,
+            bindings::IPV6_HOPOPTS
+                | bindings::IPV6_RTHDRDSTOPTS
+                | bindings::IPV6_RTHDR
+                | bindings::IPV6_DSTOPTS
+                | bindings::IPV6_2292PKTOPTIONS
+        ),
+        _ => false,
+    }
+}
+
 unsafe extern "C" fn setsockopt<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     level: c_int,
@@ -271,6 +290,9 @@ unsafe extern "C" fn setsockopt<P: DatagramProtocol>(
         if is_own::<P>(level) {
             let value = OptVal::from_raw(value, len as usize);
             return from_result(|| P::setsockopt(state::<P>(sk), level, name, value).map(|()| 0));
+        }
+        if is_extension_header(level, name) {
+            return ENOPROTOOPT.to_errno();
         }
         match sock_of(socket).family() {
             Family::V4 => bindings::ip_setsockopt(sk, level, name, value, len),
