@@ -40,7 +40,7 @@ test: build
 bench: build
 	@bench/run
 
-fuzz:
+fuzz: setup
 	@scripts/fuzz
 
 lint: setup
