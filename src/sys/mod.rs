@@ -36,7 +36,6 @@ pub mod rand;
 pub mod route;
 pub mod secret;
 pub mod skb;
-mod skbmeta;
 pub mod skbq;
 pub mod sock;
 pub mod table;

@@ -7,10 +7,7 @@
 //! [`SkbBuilder`](super::builder::SkbBuilder), and only there is it nobody else's.
 
 use super::{
-    addr::{Addr, Family},
     gfp,
-    skbq::SkbQueue,
-    sock::Sock,
     uio::IovIter,
     user::{as_mut_bytes, Plain},
 };
@@ -24,7 +21,13 @@ use ::core::{
 use homa_bindings as bindings;
 use kernel::{alloc::Flags, error::to_result, prelude::*};
 
-pub use super::skbmeta::{DropReason, Gso};
+mod meta;
+mod origin;
+mod runs;
+
+pub use meta::{DropReason, Gso};
+pub(super) use runs::RawRuns;
+pub use runs::Runs;
 
 /// A packet.
 ///
@@ -338,80 +341,6 @@ impl Skb {
         Some(unsafe { slice::from_raw_parts_mut(self.raw().data, self.headlen()) })
     }
 
-    // Where it came from: packets being received, whose network header IP has set.
-
-    fn network_header(&self) -> *const u8 {
-        self.raw().head.wrapping_add(usize::from(self.meta().network_header))
-    }
-
-    /// Whether IP or IPv6 carried it.
-    #[inline]
-    pub fn family(&self) -> Family {
-        match u32::from(u16::from_be(self.meta().protocol)) {
-            bindings::ETH_P_IPV6 => Family::V6,
-            _ => Family::V4,
-        }
-    }
-
-    /// Bytes of the network header; zeros if it is not linear, as it is in all packets that IP delivers.
-    #[inline]
-    fn ip_bytes<const N: usize>(&self, at: usize) -> [u8; N] {
-        let end = self.raw().data as usize + self.headlen();
-        let start = self.network_header().wrapping_add(at);
-        if start as usize + N > end {
-            return [0; N];
-        }
-        // SAFETY: between head and the end of the linear part.
-        unsafe { start.cast::<[u8; N]>().read_unaligned() }
-    }
-
-    /// The source address.
-    #[inline]
-    pub fn source(&self) -> Addr {
-        match self.family() {
-            Family::V4 => Addr::v4(self.ip_bytes(12)),
-            Family::V6 => Addr::v6(self.ip_bytes(8)),
-        }
-    }
-
-    /// The destination address.
-    #[inline]
-    pub fn dest(&self) -> Addr {
-        match self.family() {
-            Family::V4 => Addr::v4(self.ip_bytes(16)),
-            Family::V6 => Addr::v6(self.ip_bytes(24)),
-        }
-    }
-
-    /// IPv4's identification; 0 for IPv6.
-    #[inline]
-    pub fn ip_id(&self) -> u16 {
-        match self.family() {
-            Family::V4 => u16::from_be_bytes(self.ip_bytes(4)),
-            Family::V6 => 0,
-        }
-    }
-
-    /// TOS or traffic class.
-    #[inline]
-    pub fn tos(&self) -> u8 {
-        match self.family() {
-            Family::V4 => self.ip_bytes::<1>(1)[0],
-            Family::V6 => (u16::from_be_bytes(self.ip_bytes(0)) >> 4) as u8,
-        }
-    }
-
-    /// Time to live or hop limit.
-    #[inline]
-    pub fn ttl(&self) -> u8 {
-        match self.family() {
-            Family::V4 => self.ip_bytes::<1>(8)[0],
-            Family::V6 => self.ip_bytes::<1>(7)[0],
-        }
-    }
-
-    // Payload.
-
     /// Contiguous runs that make up `len` bytes from `offset` on: linear part, fragments, frag_list, in order. If the packet ends
     /// before, so do they. (Others may see the pages, and a local sender may even change them: never decrypt in place, and
     /// do not read twice what must not change.)
@@ -433,68 +362,6 @@ impl Skb {
         to_result(unsafe {
             bindings::skb_copy_datagram_iter(self.as_raw(), offset, to.as_raw(), len)
         })
-    }
-
-    /// Whether packets are chained behind this one (by [`super::gro`]).
-    #[inline]
-    pub fn has_frag_list(&self) -> bool {
-        // SAFETY: the shared info is valid as long as the packet.
-        unsafe { !(*self.shinfo()).frag_list.is_null() }
-    }
-
-    /// Takes the packets that GRO chained behind this one: each is a whole packet, with `data` at its transport header. ENOMEM: then
-    /// drop it all.
-    pub fn take_frag_list(&mut self) -> Result<SkbQueue> {
-        let mut queue = SkbQueue::new();
-        if !self.has_frag_list() {
-            return Ok(queue);
-        }
-        self.make_head_writable(GFP_ATOMIC)?;
-        // SAFETY: the shared info is ours alone now.
-        let mut next = unsafe { mem::replace(&mut (*self.shinfo()).frag_list, ptr::null_mut()) };
-        let mut failed = false;
-        while let Some(skb) = NonNull::new(next) {
-            // SAFETY: packets on a frag_list are valid, linked by `next`, and what they count as is part of what
-            // the first one counts as. `shim_skb_share_check` gives one that has no other user, or frees it.
-            unsafe {
-                next = mem::replace(
-                    &mut (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next,
-                    ptr::null_mut(),
-                );
-                let raw = self.raw_mut();
-                raw.len -= (*skb.as_ptr()).len;
-                raw.data_len -= (*skb.as_ptr()).len;
-                raw.truesize = raw.truesize.saturating_sub((*skb.as_ptr()).truesize);
-                let skb_iif = self.meta().skb_iif;
-                match NonNull::new(bindings::shim_skb_share_check(skb.as_ptr(), gfp(GFP_ATOMIC))) {
-                    Some(skb) => {
-                        let mut skb = SkBuff::from_raw(skb);
-                        skb.meta_mut().skb_iif = skb_iif;
-                        queue.push_back(skb);
-                    }
-                    None => failed = true,
-                }
-            }
-        }
-        if failed {
-            return Err(ENOMEM);
-        }
-        Ok(queue)
-    }
-
-    /// Tells the sender that nobody has the port (rate-limited, as all ICMP).
-    ///
-    /// For a packet as IP handed it up: with its headers in place, and IP's control block in `cb`.
-    #[cold]
-    pub fn port_unreachable(&mut self) {
-        // SAFETY: the packet is valid.
-        unsafe { bindings::shim_icmp_port_unreachable(self.as_raw()) }
-    }
-
-    /// Passes IPsec's policy for this socket.
-    pub fn policy_ok(&mut self, sk: &Sock) -> bool {
-        // SAFETY: both are valid.
-        unsafe { bindings::shim_policy_check(sk.as_raw(), self.as_raw()) }
     }
 
     /// A value of at most 48 bytes in skb->cb, the scratch space of whoever owns the packet: lost when it is passed on, and arbitrary
@@ -524,85 +391,5 @@ impl Skb {
                 bytes.len(),
             )
         };
-    }
-}
-
-/// Walks the contiguous parts of a packet.
-pub(super) struct RawRuns {
-    /// The packet of the part to come: the first, or one of its frag_list.
-    skb: *mut bindings::sk_buff,
-    /// 0: the linear part; then fragments.
-    part: usize,
-    first: bool,
-    skip: usize,
-    left: usize,
-}
-
-impl RawRuns {
-    /// # Safety
-    ///
-    /// The packet must stay valid, and as it is, while this is used.
-    #[inline]
-    pub(super) unsafe fn new(skb: *mut bindings::sk_buff, offset: usize, len: usize) -> Self {
-        Self { skb, part: 0, first: true, skip: offset, left: len }
-    }
-
-    #[inline]
-    pub(super) fn next(&mut self) -> Option<(NonNull<u8>, usize)> {
-        while self.left != 0 {
-            // SAFETY: by the promise of `new`.
-            let skb = unsafe { Skb::from_raw(self.skb) };
-            let shinfo = skb.shinfo();
-            let (start, len) = if self.part == 0 {
-                (skb.raw().data, skb.headlen())
-            // SAFETY: the shared info is valid as long as the packet.
-            } else if self.part <= usize::from(unsafe { (*shinfo).nr_frags }) {
-                // SAFETY: below nr_frags; fragments are valid. The shim gives NULL for memory that the CPU cannot read.
-                unsafe {
-                    let frag = (&raw const (*shinfo).frags)
-                        .cast::<bindings::skb_frag_t>()
-                        .add(self.part - 1);
-                    (bindings::shim_frag_address(frag).cast(), (*frag).len as usize)
-                }
-            } else {
-                // SAFETY: a frag_list is linked by `next`.
-                let next = unsafe {
-                    match self.first {
-                        true => (*shinfo).frag_list,
-                        false => skb.raw().__bindgen_anon_1.__bindgen_anon_1.next,
-                    }
-                };
-                if next.is_null() {
-                    return None;
-                }
-                (self.skb, self.part, self.first) = (next, 0, false);
-                continue;
-            };
-            self.part += 1;
-            if self.skip >= len {
-                self.skip -= len;
-                continue;
-            }
-            let n = (len - self.skip).min(self.left);
-            let start = NonNull::new(start.cast::<u8>())?;
-            // SAFETY: within the part.
-            let start = unsafe { start.add(mem::take(&mut self.skip)) };
-            self.left -= n;
-            return Some((start, n));
-        }
-        None
-    }
-}
-
-/// Contiguous runs of a packet's bytes.
-pub struct Runs<'a>(pub(super) RawRuns, pub(super) PhantomData<&'a Skb>);
-
-impl<'a> Iterator for Runs<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        // SAFETY: the part belongs to the packet, which is borrowed.
-        self.0.next().map(|(start, len)| unsafe { slice::from_raw_parts(start.as_ptr(), len) })
     }
 }

@@ -2,15 +2,16 @@
 
 //! What a packet says about itself to the layers that it passes.
 
-use super::{skb::Skb, sock::Sock};
+use super::Skb;
+use crate::sys::sock::Sock;
 use homa_bindings as bindings;
 
 /// The fields that a clone inherits (`struct_group headers`).
-pub(super) type Meta = bindings::sk_buff__bindgen_ty_4__bindgen_ty_1;
+pub(in crate::sys) type Meta = bindings::sk_buff__bindgen_ty_4__bindgen_ty_1;
 
 /// Why a packet is dropped (enum skb_drop_reason): what drop monitors show.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct DropReason(pub(super) bindings::skb_drop_reason);
+pub struct DropReason(pub(in crate::sys) bindings::skb_drop_reason);
 
 impl DropReason {
     /// Nobody said.
@@ -65,13 +66,13 @@ impl Gso {
 
 impl Skb {
     #[inline]
-    pub(super) fn meta(&self) -> &Meta {
+    pub(in crate::sys) fn meta(&self) -> &Meta {
         // SAFETY: both views of the group are the same plain fields.
         unsafe { self.raw().__bindgen_anon_4.__bindgen_anon_1.as_ref() }
     }
 
     #[inline]
-    pub(super) fn meta_mut(&mut self) -> &mut Meta {
+    pub(in crate::sys) fn meta_mut(&mut self) -> &mut Meta {
         // SAFETY: both views of the group are the same plain fields.
         unsafe { self.raw_mut().__bindgen_anon_4.__bindgen_anon_1.as_mut() }
     }

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where a packet came from: for packets being received, whose network header IP has set.
+
+use super::{SkBuff, Skb};
+use crate::sys::{
+    addr::{Addr, Family},
+    gfp,
+    skbq::SkbQueue,
+    sock::Sock,
+};
+use ::core::{mem, ptr, ptr::NonNull};
+use homa_bindings as bindings;
+use kernel::prelude::*;
+
+impl Skb {
+    fn network_header(&self) -> *const u8 {
+        self.raw().head.wrapping_add(usize::from(self.meta().network_header))
+    }
+
+    /// Whether IP or IPv6 carried it.
+    #[inline]
+    pub fn family(&self) -> Family {
+        match u32::from(u16::from_be(self.meta().protocol)) {
+            bindings::ETH_P_IPV6 => Family::V6,
+            _ => Family::V4,
+        }
+    }
+
+    /// Bytes of the network header; zeros if it is not linear, as it is in all packets that IP delivers.
+    #[inline]
+    fn ip_bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        let end = self.raw().data as usize + self.headlen();
+        let start = self.network_header().wrapping_add(at);
+        if start as usize + N > end {
+            return [0; N];
+        }
+        // SAFETY: between head and the end of the linear part.
+        unsafe { start.cast::<[u8; N]>().read_unaligned() }
+    }
+
+    /// The source address.
+    #[inline]
+    pub fn source(&self) -> Addr {
+        match self.family() {
+            Family::V4 => Addr::v4(self.ip_bytes(12)),
+            Family::V6 => Addr::v6(self.ip_bytes(8)),
+        }
+    }
+
+    /// The destination address.
+    #[inline]
+    pub fn dest(&self) -> Addr {
+        match self.family() {
+            Family::V4 => Addr::v4(self.ip_bytes(16)),
+            Family::V6 => Addr::v6(self.ip_bytes(24)),
+        }
+    }
+
+    /// IPv4's identification; 0 for IPv6.
+    #[inline]
+    pub fn ip_id(&self) -> u16 {
+        match self.family() {
+            Family::V4 => u16::from_be_bytes(self.ip_bytes(4)),
+            Family::V6 => 0,
+        }
+    }
+
+    /// TOS or traffic class.
+    #[inline]
+    pub fn tos(&self) -> u8 {
+        match self.family() {
+            Family::V4 => self.ip_bytes::<1>(1)[0],
+            Family::V6 => (u16::from_be_bytes(self.ip_bytes(0)) >> 4) as u8,
+        }
+    }
+
+    /// Time to live or hop limit.
+    #[inline]
+    pub fn ttl(&self) -> u8 {
+        match self.family() {
+            Family::V4 => self.ip_bytes::<1>(8)[0],
+            Family::V6 => self.ip_bytes::<1>(7)[0],
+        }
+    }
+
+    /// Tells the sender that nobody has the port (rate-limited, as all ICMP).
+    ///
+    /// For a packet as IP handed it up: with its headers in place, and IP's control block in `cb`.
+    #[cold]
+    pub fn port_unreachable(&mut self) {
+        // SAFETY: the packet is valid.
+        unsafe { bindings::shim_icmp_port_unreachable(self.as_raw()) }
+    }
+
+    /// Passes IPsec's policy for this socket.
+    pub fn policy_ok(&mut self, sk: &Sock) -> bool {
+        // SAFETY: both are valid.
+        unsafe { bindings::shim_policy_check(sk.as_raw(), self.as_raw()) }
+    }
+
+    /// Whether packets are chained behind this one (by [`super::gro`]).
+    #[inline]
+    pub fn has_frag_list(&self) -> bool {
+        // SAFETY: the shared info is valid as long as the packet.
+        unsafe { !(*self.shinfo()).frag_list.is_null() }
+    }
+
+    /// Takes the packets that GRO chained behind this one: each is a whole packet, with `data` at its transport header. ENOMEM: then
+    /// drop it all.
+    pub fn take_frag_list(&mut self) -> Result<SkbQueue> {
+        let mut queue = SkbQueue::new();
+        if !self.has_frag_list() {
+            return Ok(queue);
+        }
+        self.make_head_writable(GFP_ATOMIC)?;
+        // SAFETY: the shared info is ours alone now.
+        let mut next = unsafe { mem::replace(&mut (*self.shinfo()).frag_list, ptr::null_mut()) };
+        let mut failed = false;
+        while let Some(skb) = NonNull::new(next) {
+            // SAFETY: packets on a frag_list are valid, linked by `next`, and what they count as is part of what
+            // the first one counts as. `shim_skb_share_check` gives one that has no other user, or frees it.
+            unsafe {
+                next = mem::replace(
+                    &mut (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next,
+                    ptr::null_mut(),
+                );
+                let raw = self.raw_mut();
+                raw.len -= (*skb.as_ptr()).len;
+                raw.data_len -= (*skb.as_ptr()).len;
+                raw.truesize = raw.truesize.saturating_sub((*skb.as_ptr()).truesize);
+                let skb_iif = self.meta().skb_iif;
+                match NonNull::new(bindings::shim_skb_share_check(skb.as_ptr(), gfp(GFP_ATOMIC))) {
+                    Some(skb) => {
+                        let mut skb = SkBuff::from_raw(skb);
+                        skb.meta_mut().skb_iif = skb_iif;
+                        queue.push_back(skb);
+                    }
+                    None => failed = true,
+                }
+            }
+        }
+        if failed {
+            return Err(ENOMEM);
+        }
+        Ok(queue)
+    }
+}
