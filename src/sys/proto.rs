@@ -206,7 +206,7 @@ enum Step {
 impl<P: DatagramProtocol> Registration<P> {
     /// Registers sockets, packets and offloads. EAGAIN if the protocol number is taken.
     pub fn new(module: &'static ThisModule) -> Result<Self> {
-        let mut tables = KBox::new(Opaque::new(Self::tables(module)), GFP_KERNEL)?;
+        let tables = KBox::new(Opaque::new(Self::tables(module)), GFP_KERNEL)?;
         let t: *mut Tables = tables.get();
         // SAFETY: the box stays where it is from here on.
         let tables = unsafe {
@@ -214,7 +214,6 @@ impl<P: DatagramProtocol> Registration<P> {
                 (*t).protosw[i].prot = &raw mut (*t).proto[i];
                 (*t).protosw[i].ops = &raw const (*t).ops[i];
             }
-            let _ = &mut tables;
             Pin::new_unchecked(tables)
         };
         let mut step = Step::Nothing;
