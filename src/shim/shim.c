@@ -63,6 +63,11 @@ void shim_sock_set_rcu_free(struct sock *sk)
 	sock_set_flag(sk, SOCK_RCU_FREE);
 }
 
+void shim_sock_inuse_add(struct sock *sk, int val)
+{
+	sock_prot_inuse_add(sock_net(sk), sk->sk_prot, val);
+}
+
 void shim_sk_drops_inc(struct sock *sk)
 {
 	sk_drops_inc(sk);

@@ -30,6 +30,7 @@ void shim_put_net(struct net *net);
 void shim_sock_hold(struct sock *sk);
 void shim_sock_put(struct sock *sk);
 void shim_sock_set_rcu_free(struct sock *sk);
+void shim_sock_inuse_add(struct sock *sk, int val);
 void shim_sk_drops_inc(struct sock *sk);
 void shim_sk_wake_readers(struct sock *sk);
 void shim_sk_wake_writers(struct sock *sk);

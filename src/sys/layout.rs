@@ -3,7 +3,7 @@
 //! Does bindgen lay structs out as C does?
 //!
 //! It does not understand everything (a tagged struct as an anonymous member, say), and depending on the kernel's
-//! configuration a mistake shows or not. `shim.h` has the compiler's own numbers for every field that we touch.
+//! configuration a mistake shows or not. `layout.h` has the compiler's own numbers for every field that we touch.
 
 use ::core::mem::{offset_of, size_of};
 use homa_bindings as bindings;

@@ -99,7 +99,11 @@ unsafe extern "C" fn init<P: DatagramProtocol>(sk: *mut bindings::sock) -> c_int
     from_result(|| {
         let state = P::init(sock.get_ref())?;
         // SAFETY: nobody else uses the socket yet.
-        unsafe { put_state::<P>(sk, state) };
+        unsafe {
+            put_state::<P>(sk, state);
+            // The column "sockets" of /proc/net/protocols.
+            bindings::shim_sock_inuse_add(sk, 1);
+        }
         Ok(0)
     })
 }
@@ -114,6 +118,8 @@ unsafe extern "C" fn destroy<P: DatagramProtocol>(sk: *mut bindings::sock) {
     // SAFETY: called once, when no call is under way any more, or none was yet. (There is no state if `init` failed.)
     if let Some(state) = unsafe { take_state::<P>(sk) } {
         P::close(&state);
+        // SAFETY: the sock is alive; `init` added one.
+        unsafe { bindings::shim_sock_inuse_add(sk, -1) };
     }
 }
 
