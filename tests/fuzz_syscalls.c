@@ -215,15 +215,20 @@ static void do_sendmsg(void)
 
 static void do_recvmsg(void)
 {
-	struct homa_recvmsg_args args = {};
+	/* Room for whatever options that were set add to it. */
+	union {
+		struct homa_recvmsg_args args;
+		char space[512];
+	} control = {};
+	struct homa_recvmsg_args *args = &control.args;
 	struct iovec iov = { pointer(), length() };
 	struct msghdr msg = {
 		.msg_name = chance(80) ? pointer() : NULL,
 		.msg_namelen = below(200),
 		.msg_iov = &iov,
 		.msg_iovlen = chance(95),
-		.msg_control = chance(90) ? &args : pointer(),
-		.msg_controllen = chance(90) ? sizeof(args) : below(300),
+		.msg_control = chance(90) ? &control : pointer(),
+		.msg_controllen = chance(90) ? sizeof(*args) : below(300),
 	};
 
 	if (chance(50)) {
@@ -232,10 +237,10 @@ static void do_recvmsg(void)
 		return;
 	}
 	if (chance(20)) {
-		args.num_bpages = chance(80) ? below(3) : interesting();
-		args.bpage_offsets[0] = chance(50) ? 0 : interesting();
-		args.bpage_offsets[1] = interesting();
-		args.id = chance(80) ? 0 : last.id;
+		args->num_bpages = chance(80) ? below(3) : interesting();
+		args->bpage_offsets[0] = chance(50) ? 0 : interesting();
+		args->bpage_offsets[1] = interesting();
+		args->id = chance(80) ? 0 : last.id;
 	}
 	CALL(recvmsg(some_fd(), &msg, chance(80) ? MSG_DONTWAIT :
 		     chance(50) ? 0 : interesting()));

@@ -453,8 +453,7 @@ class RawPeer:
         """The next Homa packet for this peer (and port); None after so many seconds."""
         deadline = time.monotonic() + timeout
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.sock], [], [], left)[0]:
+            if not select.select([self.sock], [], [], max(0, deadline - time.monotonic()))[0]:
                 return None
             parsed = ip_payload(self.sock.recv(70000))
             if parsed and parsed.dst == self.address and (port is None or parsed.packet.dport == port):

@@ -340,6 +340,25 @@ static struct node *new_node(const struct side *side, int port)
 	return n;
 }
 
+/* The server of another machine may not be there yet. */
+static void wait_for_server(void)
+{
+	int fd = open_socket(&client, family), tries;
+	union addr to = addr_of(&server, family,
+				family == AF_INET ? 1000 : 2000);
+	char word[8];
+
+	/* A message too short for a header, see short_header(). */
+	fill(word, 1, short_header(1).seed);
+	for (tries = 0; tries < 50 && !sealed; tries++) {
+		must(sendto(fd, word, 1, 0, &to.sa, addr_len(family)));
+		if (recv(fd, word, 1, 0) >= 0)
+			break;
+		usleep(200000);
+	}
+	close(fd);
+}
+
 static void on_term(int sig __maybe_unused)
 {
 	done = true;
@@ -431,6 +450,8 @@ int main(int argc, char **argv)
 
 	bad = counter(&client, "TlsDecryptError") +
 	      counter(&server, "TlsDecryptError");
+	if (remote)
+		wait_for_server();
 	start = now_ms();
 	for (i = 0; i < count; i++)
 		for (j = 0; j < threads; j++)
