@@ -75,6 +75,8 @@ counters! {
     DropNotServer => "drop_not_server",
     /// Dropped: no such RPC.
     DropUnknownRpc => "drop_unknown_rpc",
+    /// Dropped: a socket filter, a cgroup's program or a security module refused it.
+    DropFilter => "drop_filter",
     /// Dropped: no memory.
     DropNoMemory => "drop_no_memory",
     /// Dropped: the socket's receive buffer is full.

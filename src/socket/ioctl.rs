@@ -92,7 +92,6 @@ fn describe(endpoint: &Endpoint, rpc: &Rpc) -> RpcInfo {
     info
 }
 
-
 /// Ends one RPC of which this socket is the client, or all. With an error they complete with it, with 0
 /// they vanish.
 fn abort(sock: &Socket, arg: UserPtr) -> Result<i32> {

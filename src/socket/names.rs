@@ -19,10 +19,11 @@ const AF_INET6: u16 = 10;
 pub(super) fn bind(sock: &Socket, name: &[u8]) -> Result {
     let endpoint = &sock.endpoint;
     let sk = &endpoint.sk;
-    if sk.family() == Family::V6 && SockAddr::family_of(name) != Some(AF_INET6) {
+    let v4 = SockAddr::family_of(name).is_some_and(|family| family != AF_INET6);
+    let name = SockAddr::parse(sk.family(), name)?;
+    if sk.family() == Family::V6 && v4 {
         return Err(EAFNOSUPPORT);
     }
-    let name = SockAddr::parse(sk.family(), name)?;
     if name.port >= FIRST_CLIENT_PORT {
         return Err(EINVAL);
     }

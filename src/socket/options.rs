@@ -81,7 +81,7 @@ fn set_key(sock: &Socket, direction: Direction, value: &OptVal<'_>) -> Result {
             }
             let mut name = [0; SOCKADDR_STORAGE];
             value.read_slice_at(0, &mut name)?;
-            (destination(&endpoint.sk, &name)?, SOCKADDR_STORAGE)
+            (destination(&endpoint.sk, &name).map_err(|_| EINVAL)?, SOCKADDR_STORAGE)
         }
     };
     let setting = KeySetting::read(value, offset)?;

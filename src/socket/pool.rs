@@ -7,6 +7,7 @@ use kernel::prelude::*;
 use super::uapi::RcvbufArgs;
 use crate::protocol::bpool::{BufferPool, Placement, BPAGE_SHIFT, BPAGE_SIZE};
 use crate::sys::uio::UserDest;
+use crate::sys::user::UserPtr;
 use crate::transport::incoming::Incoming;
 
 /// Bytes of a page: the region begins at one.
@@ -29,6 +30,11 @@ impl Pool {
             return Err(EINVAL);
         }
         UserDest::new(args.start as usize, args.length as usize)?;
+        // A region that is not mapped is better refused now than message by message.
+        let last = args.start.wrapping_add(args.length).wrapping_sub(1);
+        for address in [args.start, last] {
+            UserPtr::new(address as usize).read::<u8>()?;
+        }
         let bpages = BufferPool::new(pages as usize).map_err(|_| ENOMEM)?;
         Ok(Self { args, bpages })
     }

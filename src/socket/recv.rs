@@ -136,12 +136,7 @@ fn received(endpoint: &Endpoint, rpc: &Arc<Rpc>) {
 }
 
 /// Tells the program whom the message is from and what it belongs to.
-fn describe(
-    rpc: &Rpc,
-    endpoint: &Endpoint,
-    msg: &mut MsgHdr<'_>,
-    error: Option<Error>,
-) -> Result {
+fn describe(rpc: &Rpc, endpoint: &Endpoint, msg: &mut MsgHdr<'_>, error: Option<Error>) -> Result {
     let family = endpoint.sk.family();
     msg.set_name(family, &rpc.peer.name);
     if !msg.control_user().is_some_and(|(_, len)| len != 0) {
@@ -217,7 +212,9 @@ fn recv_into_pool(
     let private = match wanted {
         0 => None,
         id => Some(
-            endpoint.find_any(|r| r.is_client() && r.private && r.visible_id == id).ok_or(EINVAL)?,
+            endpoint
+                .find_any(|r| r.is_client() && r.private && r.visible_id == id)
+                .ok_or(EINVAL)?,
         ),
     };
     let mut timeout = msg.recv_timeout(flags);
@@ -235,9 +232,7 @@ fn recv_into_pool(
                 Taken::Gone => None,
                 Taken::Failed(error) => Some(Ok((rpc, Err(error)))),
                 Taken::Message(incoming, length) => match allocate(sock, length) {
-                    Some((place, start)) => {
-                        Some(Ok((rpc, Ok((incoming, length, place, start)))))
-                    }
+                    Some((place, start)) => Some(Ok((rpc, Ok((incoming, length, place, start))))),
                     None => {
                         rpc.state.lock().incoming = incoming;
                         endpoint.put_back_quietly(&rpc);
@@ -277,7 +272,6 @@ fn recv_into_pool(
     received(endpoint, &rpc);
     Ok(length as usize)
 }
-
 
 fn allocate(sock: &Socket, length: u32) -> Option<(Placement, usize)> {
     let mut pool = sock.pool.lock();

@@ -9,7 +9,9 @@
 use kernel::prelude::*;
 
 use super::names::destination;
-use super::uapi::{RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, HOMA_SENDMSG_PRIVATE, SOL_HOMA};
+use super::uapi::{
+    RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, HOMA_SENDMSG_PRIVATE, SOL_HOMA,
+};
 use super::Socket;
 use crate::sys::addr::SockAddr;
 use crate::sys::uio::MsgHdr;

@@ -14,23 +14,19 @@ const TLS_1_2: u16 = 0x0303;
 const TLS_1_3: u16 = 0x0304;
 /// `TLS_CIPHER_AES_GCM_128`.
 const AES_GCM_128: u16 = 51;
+/// `TLS_CIPHER_AES_GCM_256`.
+const AES_GCM_256: u16 = 52;
+/// Bytes of `struct tls12_crypto_info_aes_gcm_128`: version and cipher 4, IV 8, key 16, salt 4,
+/// record sequence number 8.
+const AES_GCM_128_SIZE: usize = 40;
+/// Bytes of `struct tls12_crypto_info_aes_gcm_256`.
+const AES_GCM_256_SIZE: usize = 56;
 
 plain! {
     /// `struct tls_crypto_info`.
     struct CryptoInfo {
         version: u16,
         cipher_type: u16,
-    }
-}
-
-plain! {
-    /// `struct tls12_crypto_info_aes_gcm_128`.
-    struct AesGcm128 {
-        info: CryptoInfo,
-        iv: [u8; 8],
-        key: [u8; 16],
-        salt: [u8; 4],
-        rec_seq: [u8; 8],
     }
 }
 
@@ -47,15 +43,20 @@ impl KeySetting {
     /// we do not; EFAULT. The record sequence number must be zero: ours are made of message ids.
     pub(crate) fn read(value: &OptVal<'_>, offset: usize) -> Result<Self> {
         let info: CryptoInfo = value.read_at(offset)?;
-        match (info.version, info.cipher_type) {
-            (TLS_1_3, AES_GCM_128) => {}
-            (TLS_1_2 | TLS_1_3, 51..=59) => return Err(EOPNOTSUPP),
+        let size = match info.cipher_type {
+            AES_GCM_128 => AES_GCM_128_SIZE,
+            AES_GCM_256 => AES_GCM_256_SIZE,
             _ => return Err(EINVAL),
-        }
-        if value.len() != offset + ::core::mem::size_of::<AesGcm128>() {
+        };
+        if value.len() != offset.saturating_add(size) {
             return Err(EINVAL);
         }
-        let mut raw: Secret<40> = Secret::zeroed();
+        match (info.version, info.cipher_type) {
+            (TLS_1_3, AES_GCM_128) => {}
+            (TLS_1_2 | TLS_1_3, _) => return Err(EOPNOTSUPP),
+            _ => return Err(EINVAL),
+        }
+        let mut raw: Secret<AES_GCM_128_SIZE> = Secret::zeroed();
         value.read_slice_at(offset, &mut *raw)?;
         let (_, rest) = raw.split_first_chunk::<4>().ok_or(EINVAL)?;
         let (iv, rest) = rest.split_first_chunk::<8>().ok_or(EINVAL)?;

@@ -8,9 +8,7 @@ use kernel::prelude::*;
 
 use super::OpenError;
 use crate::protocol::session::epoch::Epoch;
-use crate::protocol::session::seq::{
-    record_header, MessageId, SequenceNumber, APPLICATION_DATA,
-};
+use crate::protocol::session::seq::{record_header, MessageId, SequenceNumber, APPLICATION_DATA};
 use crate::protocol::session::TlsVersion;
 use crate::protocol::wire::{SealFlags, TAG_LEN};
 use crate::sys::aead::AeadKey;

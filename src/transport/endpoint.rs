@@ -217,14 +217,11 @@ impl Endpoint {
             None if request.sealed || self.is_sealed_only() => return Err(ENOKEY),
             None => {
                 let id = self.ns.next_id();
-                let ack = peer.pop_ack().map(|id| Ack {
-                    client_id: id,
-                    server_port: peer.name.port,
-                });
+                let ack =
+                    peer.pop_ack().map(|id| Ack { client_id: id, server_port: peer.name.port });
                 let data = plain_data(length, ack);
                 let common = self.common(&peer, id);
-                let out =
-                    Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)?;
+                let out = Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)?;
                 let identity = Identity {
                     id,
                     visible_id: id,
@@ -498,8 +495,7 @@ impl Endpoint {
 
     /// Ends RPCs: clients' fail with `error`, servers' are dropped.
     pub(crate) fn abort_matching(&self, error: Error, mut is: impl FnMut(&Rpc) -> bool) {
-        while let Some(rpc) = self.find_any(|rpc| is(rpc) && !(rpc.is_client() && rpc.is_ready()))
-        {
+        while let Some(rpc) = self.find_any(|rpc| is(rpc) && !(rpc.is_client() && rpc.is_ready())) {
             if rpc.is_client() {
                 self.fail(&rpc, error);
             } else {

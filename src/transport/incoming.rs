@@ -221,11 +221,11 @@ impl Sealed {
     ) -> Result<(), OpenError> {
         // Copied to one piece first: the cipher does long runs best, and packets are of odd lengths.
         let len = record.stream.len() as usize;
-        let mut buf =
-            SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
+        let mut buf = SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
         for skb in parts.iter() {
             let part: Part = skb.cb();
-            let Some(bytes) = (Range { start: part.start, end: part.end }).intersect(&record.stream)
+            let Some(bytes) =
+                (Range { start: part.start, end: part.end }).intersect(&record.stream)
             else {
                 continue;
             };

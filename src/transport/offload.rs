@@ -45,11 +45,7 @@ pub(crate) fn segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {
 /// May GRO chain `new` behind `held`? Yes if both are DATA of one message.
 pub(crate) fn same_message(held: &[u8], new: &[u8]) -> GroVerdict {
     let key = |h: &[u8]| -> Option<([u8; 4], u8, [u8; 8])> {
-        Some((
-            *h.first_chunk()?,
-            *h.get(at::TYPE)?,
-            *h.get(at::SENDER_ID..)?.first_chunk()?,
-        ))
+        Some((*h.first_chunk()?, *h.get(at::TYPE)?, *h.get(at::SENDER_ID..)?.first_chunk()?))
     };
     match (key(held), key(new)) {
         (Some(a), Some(b)) if a == b && a.1 & 0xf == 0 => GroVerdict::Chain,

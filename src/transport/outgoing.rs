@@ -17,10 +17,12 @@ use crate::protocol::msgin::Range;
 use crate::protocol::msgout::MsgOut;
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
-use crate::protocol::wire::{at, Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN};
+use crate::protocol::wire::{
+    at, Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN,
+};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::route::Dst;
-use crate::sys::skb::{Gso, Skb, SkBuff};
+use crate::sys::skb::{Gso, SkBuff, Skb};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::{Sock, WmemCharge};
 use crate::sys::uio::IovIter;
@@ -217,7 +219,13 @@ impl Outgoing {
     }
 
     /// Adds to `queue` the bytes of `range` once more. Returns the number of packets.
-    pub(crate) fn retransmit(&self, sk: &Sock, dst: &Dst, range: Range, queue: &mut SkbQueue) -> u64 {
+    pub(crate) fn retransmit(
+        &self,
+        sk: &Sock,
+        dst: &Dst,
+        range: Range,
+        queue: &mut SkbQueue,
+    ) -> u64 {
         let before = queue.len();
         let segments = match &self.store {
             Store::Segments(segments) => segments,
@@ -363,11 +371,7 @@ fn copy_of(bytes: &[u8], sk: &Sock, dst: &Dst, retransmit: bool) -> Option<SkBuf
 
 /// The header of a plain segment.
 fn at_place(data: &Data, segment: &Segment) -> Data {
-    Data {
-        offset: segment.stream.start,
-        incoming: data.incoming.max(segment.stream.end),
-        ..*data
-    }
+    Data { offset: segment.stream.start, incoming: data.incoming.max(segment.stream.end), ..*data }
 }
 
 /// An empty segment for `len` bytes of payload.

@@ -23,7 +23,7 @@ use crate::protocol::wire::{
 use crate::sys::addr::{Family, SockAddr};
 use crate::sys::netns;
 use crate::sys::proto::IcmpError;
-use crate::sys::skb::{Skb, SkBuff};
+use crate::sys::skb::{SkBuff, Skb};
 use crate::sys::time::now_ns;
 use crate::tls::Session;
 
@@ -87,6 +87,7 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
     }
     let endpoint = endpoint.ok_or(Counter::DropNoSocket)?;
     check_address(&endpoint, &skb)?;
+    filter(&endpoint, &mut skb)?;
     let addr = skb.source();
     let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
     let name = SockAddr { addr, port: common.source_port, scope };
@@ -161,6 +162,17 @@ fn check_address(endpoint: &Endpoint, skb: &Skb) -> Outcome {
     let device = sk.bound_dev_if();
     if device != 0 && device != skb.ifindex() {
         return Err(Counter::DropNoSocket);
+    }
+    Ok(())
+}
+
+/// Socket filters, cgroups and security modules may refuse the packet. A filter may also shorten it:
+/// then it is not what its header says any more.
+fn filter(endpoint: &Endpoint, skb: &mut Skb) -> Outcome {
+    let len = skb.len();
+    if endpoint.sk.admits(skb).is_err() || skb.len() != len {
+        endpoint.sk.count_drop();
+        return Err(Counter::DropFilter);
     }
     Ok(())
 }
@@ -368,27 +380,49 @@ fn add_data_locked(
         }
     }
     let sealed = layout.is_some();
-    match state.core.handle_data(now, config, length, incoming, range, sealed) {
-        Verdict::Duplicate => after.outcome = Some(Counter::DropDuplicate),
-        Verdict::Refused => after.outcome = Some(Counter::DropRefused),
-        Verdict::Keep(kept) => {
-            let skip = skip.wrapping_add(kept.start.wrapping_sub(range.start));
-            state.incoming.keep(skb, kept, skip);
-            if sealed && !open(endpoint, rpc, state, kept, now, after) {
+    let (mut skb, mut rest) = (skb, range);
+    let mut new: Option<Range> = None;
+    // A packet that overlaps what is here may have more than one new part.
+    loop {
+        match state.core.handle_data(now, config, length, incoming, rest, sealed) {
+            Verdict::Keep(kept) => {
+                let more = if kept.end < rest.end { skb.try_clone(GFP_ATOMIC).ok() } else { None };
+                let skip = skip.wrapping_add(kept.start.wrapping_sub(range.start));
+                state.incoming.keep(skb, kept, skip);
+                new = Some(Range { start: new.map_or(kept.start, |n| n.start), end: kept.end });
+                let Some(clone) = more else {
+                    break;
+                };
+                skb = clone;
+                rest.start = kept.end;
+            }
+            _ if new.is_some() => break,
+            Verdict::Duplicate => {
+                after.outcome = Some(Counter::DropDuplicate);
                 return;
             }
-            if state.core.phase() != Phase::Sending && rpc.is_client() {
-                // The response began: the request is not needed any more.
-                state.out = None;
-            }
-            if state.core.is_deliverable() && state.incoming.is_open() {
-                state.core.deliver();
-                state.ready = true;
-                after.ready = true;
-            } else {
-                after.control = state.core.poll_grant(config);
+            Verdict::Refused => {
+                after.outcome = Some(Counter::DropRefused);
+                return;
             }
         }
+    }
+    let Some(new) = new else {
+        return;
+    };
+    if sealed && !open(endpoint, rpc, state, new, now, after) {
+        return;
+    }
+    if state.core.phase() != Phase::Sending && rpc.is_client() {
+        // The response began: the request is not needed any more.
+        state.out = None;
+    }
+    if state.core.is_deliverable() && state.incoming.is_open() {
+        state.core.deliver();
+        state.ready = true;
+        after.ready = true;
+    } else {
+        after.control = state.core.poll_grant(config);
     }
 }
 
