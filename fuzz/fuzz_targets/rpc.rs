@@ -65,7 +65,7 @@ fuzz_target!(|input: (bool, Vec<Call>)| {
             }
             Call::Prove => {
                 if rpc.msgin().is_some() {
-                    rpc.prove(now, &config);
+                    rpc.prove(now);
                 }
                 Action::None
             }
@@ -95,7 +95,7 @@ fuzz_target!(|input: (bool, Vec<Call>)| {
                 }
                 Action::None
             }
-            Call::Grant { to } => rpc.handle_grant(now, &config, to),
+            Call::Grant { to } => rpc.handle_grant(now, to),
             Call::PollGrant => {
                 rpc.poll_grant(&config);
                 Action::None

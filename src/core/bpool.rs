@@ -15,6 +15,8 @@ pub const BPAGE_SIZE: u32 = 1 << BPAGE_SHIFT;
 pub const BPAGE_SHIFT: u32 = 16;
 /// Bpages that the longest message needs.
 pub const MAX_BPAGES: usize = 16;
+/// Bpages that a pool can have: offsets in its region are 32 bits.
+pub const MAX_POOL_BPAGES: usize = 1 << (u32::BITS - BPAGE_SHIFT);
 
 /// Pieces of a shared bpage start at multiples of this, so that messages do not share cache
 /// lines.
@@ -59,7 +61,7 @@ struct Open {
 /// # Invariants
 ///
 /// `users[i]` counts the messages in bpage `i` that the program owns, plus one if it is open;
-/// `free` counts the zeros.
+/// `free` counts the zeros. There are at most [`MAX_POOL_BPAGES`], so every offset fits 32 bits.
 #[derive(Debug)]
 pub struct BufferPool {
     users: Vec<u16>,
@@ -70,8 +72,12 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// A pool over a region of `pages` bpages, all free.
+    /// A pool over a region of `pages` bpages, all free. Fails, too, if they are more than
+    /// [`MAX_POOL_BPAGES`].
     pub fn new(pages: usize) -> Result<Self, AllocError> {
+        if pages > MAX_POOL_BPAGES {
+            return Err(AllocError);
+        }
         let mut users = Vec::new();
         for _ in 0..pages {
             users.push(0)?;
@@ -98,7 +104,8 @@ impl BufferPool {
         }
         let mut place = Placement::default();
         for _ in 0..full {
-            place.push(self.take()?.checked_shl(BPAGE_SHIFT)?);
+            // Below 2^16, so nothing is shifted out.
+            place.push(self.take()? << BPAGE_SHIFT);
         }
         if rest > 0 {
             place.push(self.take_piece(rest)?);
@@ -207,6 +214,24 @@ mod tests {
             pool.release(*offset).unwrap();
         }
         assert!(pool.allocate(15 * BPAGE_SIZE).is_some());
+    }
+
+    #[test]
+    fn every_offset_of_the_largest_pool_fits() {
+        assert!(BufferPool::new(MAX_POOL_BPAGES + 1).is_err());
+        let mut pool = BufferPool::new(MAX_POOL_BPAGES).unwrap();
+        for page in 0..MAX_POOL_BPAGES - 1 {
+            let a = pool.allocate(BPAGE_SIZE).unwrap();
+            assert_eq!(a.offsets(), &[(page * BPAGE_SIZE as usize) as u32]);
+        }
+        // The last one is shared.
+        let last = u32::MAX - (BPAGE_SIZE - 1);
+        assert_eq!(pool.allocate(BPAGE_SIZE - 64).unwrap().offsets(), &[last]);
+        assert_eq!(pool.allocate(64).unwrap().offsets(), &[u32::MAX - 63]);
+        assert_eq!(pool.allocate(1), None);
+        for offset in [last, u32::MAX - 63] {
+            pool.release(offset).unwrap();
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub struct Config {
     pub grant_window: u32,
     /// How long an RPC hears nothing before it asks for what is missing.
     pub resend_first: u64,
+    /// How long a server waits for the client to acknowledge a response before it asks: not long, as the
+    /// RPC's memory waits too, but longer than until the client's next request, which tells.
+    pub need_ack_first: u64,
     /// The pause between two questions doubles up to this.
     pub resend_max: u64,
     /// How long a peer may stay silent before its RPCs end with a time-out.
@@ -30,6 +33,7 @@ impl Default for Config {
             unscheduled: 72_000,
             grant_window: 160_000,
             resend_first: 10 * MS,
+            need_ack_first: 50 * MS,
             resend_max: 200 * MS,
             timeout: 5_000 * MS,
         }

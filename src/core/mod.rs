@@ -60,5 +60,6 @@ pub mod msgin;
 pub mod msgout;
 pub mod recent;
 pub mod rpc;
+pub mod rtt;
 pub mod session;
 pub mod wire;

@@ -108,13 +108,25 @@ pub struct Rpc {
     msgin: Option<MsgIn>,
     /// Some of the incoming message is known to be the peer's.
     proven: bool,
+    /// When it began.
+    began: u64,
     /// When the peer was last heard of, or waiting began.
     heard: u64,
     /// When to ask next.
     ask_at: u64,
     /// Pause before the question after that.
     pause: u64,
+    /// Pause before the first question of a wait.
+    first: u64,
+    /// Nothing had to be asked for.
+    undisturbed: bool,
+    /// How often the server said that it knows nothing of the RPC.
+    restarts: u8,
 }
+
+/// A server may say so often that it does not know an RPC and still count as alive: it may be
+/// overloaded. Not for ever: it may refuse the request.
+const MAX_RESTARTS: u8 = 20;
 
 impl Rpc {
     /// A client's RPC that is about to send `out`.
@@ -136,8 +148,34 @@ impl Rpc {
         msgin: Option<MsgIn>,
     ) -> Self {
         let ask_at = now.saturating_add(config.resend_first);
-        let pause = config.resend_first;
-        Self { role, phase, out, msgin, proven: false, heard: now, ask_at, pause }
+        let first = config.resend_first;
+        Self {
+            role,
+            phase,
+            out,
+            msgin,
+            proven: false,
+            began: now,
+            heard: now,
+            ask_at,
+            pause: first,
+            first,
+            undisturbed: true,
+            restarts: 0,
+        }
+    }
+
+    /// The peer is known to take longer to answer than [`Config::resend_first`]: so much is waited.
+    pub fn set_patience(&mut self, now: u64, patience: u64) {
+        self.first = patience;
+        self.pause = patience;
+        self.ask_at = now.saturating_add(patience);
+    }
+
+    /// How long a client's RPC took that is now whole, if that says how quick the peer is.
+    pub fn rtt_sample(&self, now: u64) -> Option<u64> {
+        let sound = self.role == Role::Client && self.undisturbed;
+        sound.then(|| now.saturating_sub(self.began))
     }
 
     /// Which end this is.
@@ -166,9 +204,9 @@ impl Rpc {
     }
 
     /// The peer gave a sign of life, or a new wait begins: the clock of silence restarts.
-    fn hear(&mut self, now: u64, config: &Config) {
+    fn hear(&mut self, now: u64) {
         self.heard = now;
-        self.pause = config.resend_first;
+        self.pause = self.first;
         self.ask_at = now.saturating_add(self.pause);
     }
 
@@ -212,7 +250,7 @@ impl Rpc {
                     let ask_at = now.saturating_add(self.pause).min(latest);
                     self.ask_at = self.ask_at.max(ask_at);
                 } else {
-                    self.prove(now, config);
+                    self.prove(now);
                 }
                 Data::Keep(range)
             }
@@ -231,12 +269,12 @@ impl Rpc {
     }
 
     /// What came is from the peer itself: the RPC moves on.
-    pub fn prove(&mut self, now: u64, config: &Config) {
+    pub fn prove(&mut self, now: u64) {
         self.proven = true;
         if self.phase == Phase::Sending {
             self.phase = Phase::Receiving;
         }
-        self.hear(now, config);
+        self.hear(now);
     }
 
     /// The whole incoming message is here and found good: it goes to the program.
@@ -289,15 +327,16 @@ impl Rpc {
         }
         self.out = Some(out);
         self.phase = Phase::Replying;
-        self.hear(now, config);
+        self.first = self.first.max(config.need_ack_first);
+        self.hear(now);
         true
     }
 
     /// A GRANT of everything below `offset`.
-    pub fn handle_grant(&mut self, now: u64, config: &Config, offset: u32) -> Action {
+    pub fn handle_grant(&mut self, now: u64, offset: u32) -> Action {
         if let Some(out) = self.out.as_mut() {
             out.grant(offset);
-            self.hear(now, config);
+            self.hear(now);
         }
         Action::None
     }
@@ -328,8 +367,13 @@ impl Rpc {
                 if let Some(out) = self.out.as_mut() {
                     out.restart();
                 }
-                // Not heard: a server that knows nothing of us for ever is a time-out.
-                self.ask_at = now.saturating_add(config.resend_first);
+                if self.restarts < MAX_RESTARTS {
+                    self.restarts = self.restarts.saturating_add(1);
+                    self.heard = now;
+                }
+                self.undisturbed = false;
+                self.pause = self.pause.saturating_mul(2).min(config.resend_max);
+                self.ask_at = now.saturating_add(self.pause);
                 Action::None
             }
             (Role::Client, Phase::Receiving) => {
@@ -415,6 +459,7 @@ impl Rpc {
                 Role::Server => Action::Free,
             };
         }
+        self.undisturbed = false;
         self.pause = self.pause.saturating_mul(2).min(config.resend_max);
         self.ask_at = now.saturating_add(self.pause);
         match (self.role, self.phase) {

@@ -94,10 +94,10 @@ impl DatagramProtocol for Homa {
         let endpoint = &sock.endpoint;
         let mut events = PollEvents::NONE;
         if endpoint.has_ready() || endpoint.is_closed() {
-            events = events | PollEvents::READABLE;
+            events |= PollEvents::READABLE;
         }
         if send::has_room(endpoint) {
-            events = events | PollEvents::WRITABLE;
+            events |= PollEvents::WRITABLE;
         }
         events
     }

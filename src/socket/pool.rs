@@ -5,15 +5,13 @@
 use kernel::prelude::*;
 
 use super::uapi::RcvbufArgs;
-use crate::protocol::bpool::{BufferPool, Placement, BPAGE_SHIFT, BPAGE_SIZE};
+use crate::protocol::bpool::{BufferPool, Placement, BPAGE_SHIFT, BPAGE_SIZE, MAX_POOL_BPAGES};
 use crate::sys::uio::UserDest;
 use crate::sys::user::UserPtr;
 use crate::transport::incoming::Incoming;
 
 /// Bytes of a page: the region begins at one.
 const PAGE: u64 = 4096;
-/// Most bpages of a pool: what 32-bit offsets reach.
-const MAX_BPAGES: u64 = 1 << (32 - BPAGE_SHIFT);
 
 /// A registered region.
 pub(super) struct Pool {
@@ -25,7 +23,7 @@ impl Pool {
     /// EINVAL if the region does not begin at a page, or holds no bpage; EFAULT if it is none of the
     /// program's.
     pub(super) fn new(args: RcvbufArgs) -> Result<Self> {
-        let pages = (args.length >> BPAGE_SHIFT).min(MAX_BPAGES);
+        let pages = (args.length >> BPAGE_SHIFT).min(MAX_POOL_BPAGES as u64);
         if args.start % PAGE != 0 || pages == 0 {
             return Err(EINVAL);
         }

@@ -139,7 +139,7 @@ fn received(endpoint: &Endpoint, rpc: &Arc<Rpc>) {
 fn describe(rpc: &Rpc, endpoint: &Endpoint, msg: &mut MsgHdr<'_>, error: Option<Error>) -> Result {
     let family = endpoint.sk.family();
     msg.set_name(family, &rpc.peer.name);
-    if !msg.control_user().is_some_and(|(_, len)| len != 0) {
+    if msg.control_user().is_none_or(|(_, len)| len == 0) {
         return Ok(());
     }
     let mut cmsg = RpcCmsg {
@@ -218,39 +218,36 @@ fn recv_into_pool(
         ),
     };
     let mut timeout = msg.recv_timeout(flags);
-    let (rpc, incoming, length, place, start) = loop {
-        let found = msg.wait_readable_shared(&mut timeout, || {
-            let rpc = match &private {
-                Some(rpc) if rpc.is_ready() => rpc.clone(),
-                Some(_) => return endpoint.is_closed().then_some(Err(ESHUTDOWN)),
-                None => match next(endpoint)? {
-                    Some(rpc) => rpc,
-                    None => return Some(Err(ESHUTDOWN)),
-                },
-            };
-            match take(&rpc) {
-                Taken::Gone => None,
-                Taken::Failed(error) => Some(Ok((rpc, Err(error)))),
-                Taken::Message(incoming, length) => match allocate(sock, length) {
-                    Some((place, start)) => Some(Ok((rpc, Ok((incoming, length, place, start))))),
-                    None => {
-                        rpc.state.lock().incoming = incoming;
-                        endpoint.put_back_quietly(&rpc);
-                        None
-                    }
-                },
-            }
-        })??;
-        let (rpc, taken) = found;
-        match taken {
-            Ok((incoming, length, place, start)) => break (rpc, incoming, length, place, start),
-            Err(error) => {
-                args.id = rpc.visible_id;
-                args.completion_cookie = rpc.cookie;
-                msg.set_name(endpoint.sk.family(), &rpc.peer.name);
-                endpoint.forget(&rpc);
-                return Err(error);
-            }
+    let (rpc, taken) = msg.wait_readable_shared(&mut timeout, || {
+        let rpc = match &private {
+            Some(rpc) if rpc.is_ready() => rpc.clone(),
+            Some(_) => return endpoint.is_closed().then_some(Err(ESHUTDOWN)),
+            None => match next(endpoint)? {
+                Some(rpc) => rpc,
+                None => return Some(Err(ESHUTDOWN)),
+            },
+        };
+        match take(&rpc) {
+            Taken::Gone => None,
+            Taken::Failed(error) => Some(Ok((rpc, Err(error)))),
+            Taken::Message(incoming, length) => match allocate(sock, length) {
+                Some((place, start)) => Some(Ok((rpc, Ok((incoming, length, place, start))))),
+                None => {
+                    rpc.state.lock().incoming = incoming;
+                    endpoint.put_back_quietly(&rpc);
+                    None
+                }
+            },
+        }
+    })??;
+    let (incoming, length, place, start) = match taken {
+        Ok(message) => message,
+        Err(error) => {
+            args.id = rpc.visible_id;
+            args.completion_cookie = rpc.cookie;
+            msg.set_name(endpoint.sk.family(), &rpc.peer.name);
+            endpoint.forget(&rpc);
+            return Err(error);
         }
     };
     if let Err(e) = pool::copy_out(&incoming, length, start, &place) {

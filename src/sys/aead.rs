@@ -72,7 +72,7 @@ impl AeadKey {
     fn transform(key: &[u8]) -> Option<NonNull<bindings::crypto_aead>> {
         // SAFETY: the name is a C string.
         let tfm = unsafe {
-            bindings::crypto_alloc_aead(c"gcm(aes)".as_ptr().cast(), 0, bindings::CRYPTO_ALG_ASYNC)
+            bindings::crypto_alloc_aead(c"gcm(aes)".as_char_ptr(), 0, bindings::CRYPTO_ALG_ASYNC)
         };
         let tfm = NonNull::new(from_err_ptr(tfm).ok()?)?;
         // SAFETY: `tfm` is ours alone; the slice is valid for its length.

@@ -48,6 +48,10 @@ unsafe fn bits(
 }
 
 /// net_offload's callback: `head` lists the packets that are held.
+///
+/// # Safety
+///
+/// `skb` and the packets in `head` must be in GRO and used by nobody else; those in `head` came through here.
 pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
     head: *mut bindings::list_head,
     skb: *mut bindings::sk_buff,
@@ -138,6 +142,10 @@ unsafe fn chain(held: *mut bindings::sk_buff, skb: *mut bindings::sk_buff, at: u
 }
 
 /// net_offload's callback: a held packet goes up, with more behind it.
+///
+/// # Safety
+///
+/// `skb` must be a packet that `receive` chained others to, still in GRO and used by nobody else.
 pub(super) unsafe extern "C" fn complete(skb: *mut bindings::sk_buff, _: c_int) -> c_int {
     // SAFETY: called by GRO, with a packet of its own.
     unsafe {

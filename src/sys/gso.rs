@@ -117,6 +117,10 @@ impl Drop for Segments {
 }
 
 /// net_offload's callback.
+///
+/// # Safety
+///
+/// `skb` must be a valid packet being sent, its mac header set, that nobody else uses during the call.
 pub(super) unsafe extern "C" fn gso_segment<P: DatagramProtocol>(
     skb: *mut bindings::sk_buff,
     features: bindings::netdev_features_t,

@@ -193,6 +193,11 @@ impl<T: PerNet> PerNetSlot<T> {
         self.get(net, &guard).map(Arc::from)
     }
 
+    /// pernet_operations' callback: a namespace comes.
+    ///
+    /// # Safety
+    ///
+    /// `net` must be a valid namespace whose cell for `T` was made, and this the first callback for it.
     unsafe extern "C" fn init(net: *mut bindings::net) -> c_int {
         // SAFETY: called with a valid namespace.
         let net = unsafe { Net::from_raw(net) };
@@ -211,6 +216,11 @@ impl<T: PerNet> PerNetSlot<T> {
         }
     }
 
+    /// pernet_operations' callback: a namespace goes; a grace period follows.
+    ///
+    /// # Safety
+    ///
+    /// `net` must be a valid namespace; its cell for `T`, if it has one, must not be freed before `exit` returned.
     unsafe extern "C" fn pre_exit(net: *mut bindings::net) {
         // SAFETY: called with a valid namespace.
         let net = unsafe { Net::from_raw(net) };
@@ -223,6 +233,11 @@ impl<T: PerNet> PerNetSlot<T> {
         }
     }
 
+    /// pernet_operations' callback: a grace period after `pre_exit`.
+    ///
+    /// # Safety
+    ///
+    /// As for `pre_exit`, which must have been called for `net`, a grace period ago.
     unsafe extern "C" fn exit(net: *mut bindings::net) {
         // SAFETY: called with a valid namespace.
         let net = unsafe { Net::from_raw(net) };

@@ -46,7 +46,7 @@ impl ProcFile {
         // SAFETY: the name is a C string, and the callback lives as long as the module.
         let entry = unsafe {
             bindings::proc_create_net_single(
-                T::NAME.as_ptr().cast(),
+                T::NAME.as_char_ptr(),
                 0o444,
                 dir,
                 Some(show::<T, FILE>),
@@ -64,10 +64,15 @@ impl Drop for ProcFile {
     fn drop(&mut self) {
         // Waits for readers that are in `show`.
         // SAFETY: made in `new`.
-        unsafe { bindings::remove_proc_entry(self.name.as_ptr().cast(), self.dir) }
+        unsafe { bindings::remove_proc_entry(self.name.as_char_ptr(), self.dir) }
     }
 }
 
+/// seq_file's callback.
+///
+/// # Safety
+///
+/// `m` must be an open file that [`ProcFile::new`] made for `T`, and used by nobody else during the call.
 unsafe extern "C" fn show<T: ProcNet<FILE>, const FILE: u64>(
     m: *mut bindings::seq_file,
     _: *mut c_void,

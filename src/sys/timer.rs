@@ -145,6 +145,10 @@ impl<T: OnTimer<ID>, const ID: u64> Timer<T, ID> {
     }
 
     /// hrtimer's callback.
+    ///
+    /// # Safety
+    ///
+    /// `hrtimer` must be the field of a timer that is not dropped before the callback returns.
     unsafe extern "C" fn expired(hrtimer: *mut bindings::hrtimer) -> bindings::hrtimer_restart {
         let this = hrtimer.wrapping_byte_sub(offset_of!(Self, hrtimer)).cast::<Self>();
         // SAFETY: `hrtimer` is the field of a timer. It is alive: either a reference is in `armed`, or somebody just

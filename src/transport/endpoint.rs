@@ -14,7 +14,8 @@ use super::rpc::{Identity, Rpc};
 use crate::observe::counters::Counter;
 use crate::protocol::msgout::MsgOut;
 use crate::protocol::rpc as core;
-use crate::protocol::session::tag::SessionTag;
+use crate::protocol::session::seq::MessageId;
+use crate::protocol::session::tag::{split, SessionTag};
 use crate::protocol::wire::{self, Ack, Common, Data};
 use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
@@ -237,7 +238,9 @@ impl Endpoint {
         let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
         let mut queue = SkbQueue::new();
         out.transmit(&self.sk, &dst, &mut progress, &mut queue);
-        let state = core::Rpc::client(now_ns(), config, progress);
+        let now = now_ns();
+        let mut state = core::Rpc::client(now, config, progress);
+        state.set_patience(now, peer.patience());
         let rpc = Rpc::new(&self.ns, self.sk.clone(), peer, identity, state, 0)?;
         rpc.state.lock().out = Some(out);
         if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
@@ -274,17 +277,15 @@ impl Endpoint {
         if rpc.session.is_none() && (sealed || self.is_sealed_only()) {
             return Err(ENOKEY);
         }
-        if rpc.is_client() || rpc.state.lock().core.phase() != core::Phase::InService {
-            return Err(EINVAL);
-        }
         let peer = &rpc.peer;
         let dst = peer.route(self)?;
         let config = &self.ns.config;
         let common = self.common(peer, rpc.id);
+        // A message id is sealed once: whoever loses a race to reply must not have sealed.
+        let id = rpc.claim_reply().ok_or(EINVAL)?;
         let out = match &rpc.session {
             Some(session) => {
-                // A message id is sealed once: whoever loses a race to reply must not have sealed.
-                let id = rpc.claim_reply().ok_or(EINVAL)?;
+                let id = MessageId::new(id).ok_or(EINVAL)?;
                 Outgoing::sealed(
                     &self.sk,
                     &dst,
@@ -308,6 +309,8 @@ impl Endpoint {
                 if rpc.session.is_some() {
                     // Part of the id's records may be sealed: it cannot be used again.
                     self.forget(&rpc);
+                } else {
+                    rpc.unclaim_reply();
                 }
                 return Err(e);
             }
@@ -348,12 +351,13 @@ impl Endpoint {
 
     /// The RPC with `name` that the program knows as `id`.
     fn find_by_program_id(&self, name: &SockAddr, id: u64) -> Option<Arc<Rpc>> {
-        let peer = self.find_peer(name)?;
-        let wire_id = match peer.session() {
-            Some(_) => crate::protocol::session::tag::split(id)?.1,
-            None => id,
-        };
-        self.find_rpc(name, wire_id).filter(|rpc| rpc.visible_id == id)
+        // What looks like a session's tag may also be part of another implementation's id.
+        let wire_id = split(id).map_or(id, |(_, wire_id)| wire_id);
+        let is_it = |rpc: &Arc<Rpc>| rpc.visible_id == id;
+        match self.find_rpc(name, wire_id).filter(is_it) {
+            None if wire_id != id => self.find_rpc(name, id).filter(is_it),
+            found => found,
+        }
     }
 
     /// The first RPC, in no order, for which `is` holds.
@@ -428,8 +432,11 @@ impl Endpoint {
     /// The RPC is over here: takes it out of the table and frees what it holds.
     pub(crate) fn forget(&self, rpc: &Arc<Rpc>) {
         self.rpcs.remove(rpc.hash, rpc);
-        self.end_id(rpc);
         let mut state = rpc.state.lock();
+        // Whoever made it ready has done this.
+        if !state.ready {
+            self.end_id(rpc);
+        }
         state.core.finish();
         state.out = None;
         state.incoming.clear();
@@ -455,7 +462,7 @@ impl Endpoint {
     /// The client's RPC needs nothing more from the server: its id need not be kept alive.
     pub(super) fn end_id(&self, rpc: &Rpc) {
         if let (true, Some(session)) = (rpc.is_client(), &rpc.session) {
-            if let Some(id) = crate::protocol::session::seq::MessageId::new(rpc.id) {
+            if let Some(id) = MessageId::new(rpc.id) {
                 session.finish_id(id);
             }
         }

@@ -11,6 +11,7 @@ use super::net::Net;
 use crate::observe::counters::Counter;
 use crate::protocol::acks::{PendingAcks, MAX_ACKS};
 use crate::protocol::recent::RecentIds;
+use crate::protocol::rtt::Rtt;
 use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::route::{Dst, Flow};
@@ -37,6 +38,8 @@ struct State {
     acks: PendingAcks,
     /// Its plain requests that we have forgotten.
     recent: RecentIds,
+    /// How quickly it answers.
+    rtt: Rtt,
     session: Option<Arc<Session>>,
 }
 
@@ -47,6 +50,7 @@ impl Peer {
             route: None,
             acks: PendingAcks::new(),
             recent: RecentIds::new(),
+            rtt: Rtt::new(),
             session: None,
         };
         let peer = Arc::pin_init(
@@ -116,10 +120,23 @@ impl Peer {
         self.sealed.load(Relaxed)
     }
 
-    /// Notes that the response of the plain RPC `id` arrived. Returns ids for an ACK packet when
-    /// there are enough.
-    pub(super) fn add_ack(&self, id: u64) -> Option<[u64; MAX_ACKS]> {
-        self.state.lock().acks.push(id)
+    /// The response of the RPC `id` arrived, after `rtt` if that is known. Returns ids for an ACK packet
+    /// when there are enough; sealed RPCs need none.
+    pub(super) fn answered(&self, id: u64, rtt: Option<u64>) -> Option<[u64; MAX_ACKS]> {
+        let mut state = self.state.lock();
+        if let Some(ns) = rtt {
+            state.rtt.sample(ns);
+        }
+        if self.is_sealed() {
+            None
+        } else {
+            state.acks.push(id)
+        }
+    }
+
+    /// How long to wait for it before asking.
+    pub(super) fn patience(&self) -> u64 {
+        self.state.lock().rtt.patience(&self.ns.config)
     }
 
     /// An acknowledgment to send along with DATA.

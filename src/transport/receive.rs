@@ -18,7 +18,7 @@ use crate::protocol::layout::Layout;
 use crate::protocol::msgin::{MsgIn, Range};
 use crate::protocol::rpc::{self as core, Action, Data as Verdict, Failure, Phase};
 use crate::protocol::wire::{
-    Ack, Body, Control, Packet, SealedControl, SealedData, MAX_HEADER, SEALED_DATA_LEN,
+    Ack, Acks, Body, Control, Packet, SealedControl, SealedData, MAX_HEADER, SEALED_DATA_LEN,
 };
 use crate::sys::addr::{Family, SockAddr};
 use crate::sys::netns;
@@ -331,6 +331,8 @@ struct After {
     control: Option<core::Control>,
     /// The incoming message is whole.
     ready: bool,
+    /// How long the response took.
+    rtt: Option<u64>,
     /// The RPC must go: nothing of its request is true, or it is a replay.
     forget: bool,
     /// Requests of the session's client that are acknowledged.
@@ -349,6 +351,10 @@ fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payl
         endpoint.forget(rpc);
     }
     if after.ready {
+        // Before the program can have it, and forget it.
+        if rpc.is_client() {
+            response_arrived(endpoint, rpc, after.rtt);
+        }
         endpoint.make_ready(rpc);
     }
     if let Some(control) = after.control {
@@ -356,9 +362,6 @@ fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payl
     }
     if let Some(dead) = after.dead {
         forget_dead(endpoint, &rpc.peer, dead);
-    }
-    if after.ready && rpc.is_client() {
-        response_arrived(endpoint, rpc);
     }
     after.outcome.map_or(Ok(()), Err)
 }
@@ -418,6 +421,7 @@ fn add_data_locked(
         state.out = None;
     }
     if state.core.is_deliverable() && state.incoming.is_open() {
+        after.rtt = state.core.rtt_sample(now);
         state.core.deliver();
         state.ready = true;
         after.ready = true;
@@ -485,7 +489,7 @@ fn open(
                     }
                 }
             }
-            state.core.prove(now, &endpoint.ns.config);
+            state.core.prove(now);
             true
         }
         Opened::False => {
@@ -498,15 +502,12 @@ fn open(
 }
 
 /// The response is whole and good: the server may forget the RPC.
-fn response_arrived(endpoint: &Endpoint, rpc: &Rpc) {
+fn response_arrived(endpoint: &Endpoint, rpc: &Rpc, rtt: Option<u64>) {
     endpoint.ns.stats.inc(Counter::ResponsesReceived);
-    if rpc.session.is_some() {
-        // The floor of a later request tells.
-        endpoint.end_id(rpc);
-        return;
-    }
-    if let Some(ids) = rpc.peer.add_ack(rpc.id) {
-        let mut acks = crate::protocol::wire::Acks::new();
+    // In a session, the floor of a later request tells the server.
+    endpoint.end_id(rpc);
+    if let Some(ids) = rpc.peer.answered(rpc.id, rtt) {
+        let mut acks = Acks::new();
         for id in ids {
             acks.push(Ack { client_id: id, server_port: rpc.peer.name.port });
         }
@@ -585,7 +586,7 @@ fn handle_control(
         match control {
             Control::Grant { offset, .. } => {
                 stats.inc(Counter::GrantsReceived);
-                core.handle_grant(now, config, *offset)
+                core.handle_grant(now, *offset)
             }
             Control::Resend { offset, length, .. } => {
                 stats.inc(Counter::ResendsReceived);
@@ -662,7 +663,7 @@ fn unknown_rpc(
     let answer = match control {
         // The client has forgotten it because it is done.
         Control::NeedAck if id & 1 == 0 => {
-            let mut acks = crate::protocol::wire::Acks::new();
+            let mut acks = Acks::new();
             acks.push(Ack { client_id: id, server_port: name.port });
             endpoint.ns.stats.inc(Counter::AcksSent);
             Control::Ack(acks)

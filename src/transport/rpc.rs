@@ -149,13 +149,17 @@ impl Rpc {
         self.state.lock().ready
     }
 
-    /// The id for the response of a sealed RPC: given out once, as a message is sealed once.
-    pub(super) fn claim_reply(&self) -> Option<MessageId> {
+    /// The id of the response, if it is wanted and nobody is making it: given out once.
+    pub(super) fn claim_reply(&self) -> Option<u64> {
         let mut state = self.state.lock();
-        if ::core::mem::replace(&mut state.replied, true) {
-            return None;
-        }
-        MessageId::new(self.id)
+        let wanted = state.core.phase() == core::Phase::InService && !state.replied;
+        state.replied |= wanted;
+        wanted.then_some(self.id)
+    }
+
+    /// Nothing became of the response; another one may be made. (Not of a sealed one.)
+    pub(super) fn unclaim_reply(&self) {
+        self.state.lock().replied = false;
     }
 
     /// Its session need not count it as unproven any more.

@@ -90,6 +90,9 @@ pub(super) fn protosw<P: DatagramProtocol>() -> bindings::inet_protosw {
 
 // struct proto.
 
+/// # Safety
+///
+/// `sk` must be a new socket of `P`, complete but for its state, that nobody else uses yet.
 unsafe extern "C" fn init<P: DatagramProtocol>(sk: *mut bindings::sock) -> c_int {
     // SAFETY: a new socket of ours, complete but for this.
     let sock = unsafe { Sock::from_raw(sk) };
@@ -108,12 +111,18 @@ unsafe extern "C" fn init<P: DatagramProtocol>(sk: *mut bindings::sock) -> c_int
     })
 }
 
+/// # Safety
+///
+/// `sk` must be a valid socket of ours. Its file's reference goes: it must not be used or closed again.
 unsafe extern "C" fn close(sk: *mut bindings::sock, _timeout: c_long) {
     // Calls `destroy`, then drops the reference of the file.
     // SAFETY: called once, by inet_release, with a valid socket.
     unsafe { bindings::sk_common_release(sk) }
 }
 
+/// # Safety
+///
+/// `sk` must be a valid socket of `P`, with no call under way on it or to come.
 unsafe extern "C" fn destroy<P: DatagramProtocol>(sk: *mut bindings::sock) {
     // SAFETY: called once, when no call is under way any more, or none was yet. (There is no state if `init` failed.)
     if let Some(state) = unsafe { take_state::<P>(sk) } {
@@ -123,14 +132,23 @@ unsafe extern "C" fn destroy<P: DatagramProtocol>(sk: *mut bindings::sock) {
     }
 }
 
+/// # Safety
+///
+/// None: it does nothing.
 unsafe extern "C" fn unhash(_sk: *mut bindings::sock) {
     // The protocol has tables of its own.
 }
 
+/// # Safety
+///
+/// None: it does nothing.
 unsafe extern "C" fn hash(_sk: *mut bindings::sock) -> c_int {
     0
 }
 
+/// # Safety
+///
+/// None: it does nothing.
 unsafe extern "C" fn get_port(_sk: *mut bindings::sock, _port: u16) -> c_int {
     // Nobody binds but through proto_ops.
     1
@@ -151,6 +169,10 @@ unsafe fn name<'a>(addr: *const bindings::sockaddr_unsized, len: c_int) -> &'a [
     }
 }
 
+/// # Safety
+///
+/// `socket` must be a socket of `P` whose file is held during the call; `addr` must be null or
+/// valid for reads of `len` bytes until it returns.
 unsafe extern "C" fn bind<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     addr: *mut bindings::sockaddr_unsized,
@@ -161,6 +183,9 @@ unsafe extern "C" fn bind<P: DatagramProtocol>(
     from_result(|| P::bind(sock, name).map(|()| 0))
 }
 
+/// # Safety
+///
+/// As for [`bind`].
 unsafe extern "C" fn connect<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     addr: *mut bindings::sockaddr_unsized,
@@ -179,6 +204,10 @@ unsafe extern "C" fn connect<P: DatagramProtocol>(
     })
 }
 
+/// # Safety
+///
+/// `socket` must be a socket of `P` whose file is held during the call; `msg` must be a
+/// message to send, valid, and used by nobody else until it returns.
 unsafe extern "C" fn sendmsg<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     msg: *mut bindings::msghdr,
@@ -190,6 +219,9 @@ unsafe extern "C" fn sendmsg<P: DatagramProtocol>(
     count(P::sendmsg(sock, &mut msg, len))
 }
 
+/// # Safety
+///
+/// As for [`sendmsg`], with a message to receive into.
 unsafe extern "C" fn recvmsg<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     msg: *mut bindings::msghdr,
@@ -212,6 +244,10 @@ fn count(result: Result<usize>) -> c_int {
     }
 }
 
+/// # Safety
+///
+/// `socket` must be a socket of `P` whose file is held during the call; `file` must be its file,
+/// and `wait` null or a valid table.
 unsafe extern "C" fn poll<P: DatagramProtocol>(
     file: *mut bindings::file,
     socket: *mut bindings::socket,
@@ -240,6 +276,9 @@ unsafe extern "C" fn poll<P: DatagramProtocol>(
     events
 }
 
+/// # Safety
+///
+/// `socket` must be a socket of `P` whose file is held during the call.
 unsafe extern "C" fn shutdown<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     how: c_int,
@@ -283,6 +322,10 @@ fn is_extension_header(level: c_int, name: c_int) -> bool {
     }
 }
 
+/// # Safety
+///
+/// `socket` must be a socket of `P` whose file is held during the call; `value` must be what
+/// the system call got: user memory, or kernel memory that is valid for `len` bytes.
 unsafe extern "C" fn setsockopt<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     level: c_int,
@@ -307,6 +350,10 @@ unsafe extern "C" fn setsockopt<P: DatagramProtocol>(
     }
 }
 
+/// # Safety
+///
+/// `socket` must be a socket of `P` whose file is held during the call. (`value` and `len` are
+/// into user memory and need not be valid.)
 unsafe extern "C" fn getsockopt<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     level: c_int,
@@ -330,6 +377,10 @@ unsafe extern "C" fn getsockopt<P: DatagramProtocol>(
     }
 }
 
+/// # Safety
+///
+/// `socket` must be a socket of `P` whose file is held during the call. (`arg` may be anything
+/// that a program passes.)
 unsafe extern "C" fn ioctl<P: DatagramProtocol>(
     socket: *mut bindings::socket,
     cmd: c_uint,

@@ -25,6 +25,10 @@ unsafe fn net<'a>(skb: *mut bindings::sk_buff) -> &'a Net {
 }
 
 /// IPv4 and IPv6 alike: 0 means that the packet was taken.
+///
+/// # Safety
+///
+/// `skb` must be a valid packet being received, in an RCU section, that nobody else uses. It is given away.
 pub(super) unsafe extern "C" fn rcv<P: DatagramProtocol>(skb: *mut bindings::sk_buff) -> c_int {
     // SAFETY: IP gives us a valid packet that nobody else uses, in an RCU section.
     unsafe { P::rcv(net(skb), SkBuff::from_raw(NonNull::new_unchecked(skb))) };
@@ -32,6 +36,10 @@ pub(super) unsafe extern "C" fn rcv<P: DatagramProtocol>(skb: *mut bindings::sk_
 }
 
 /// `skb`'s data is at the IP header of the packet that we sent; its first 8 bytes of transport header are linear.
+///
+/// # Safety
+///
+/// `skb` must be such an ICMP packet, valid and with icmp_hdr set and linear, in an RCU section.
 pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
     skb: *mut bindings::sk_buff,
     info: u32,
@@ -90,6 +98,10 @@ pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
 }
 
 /// The same for ICMPv6; `offset` is where the transport header is.
+///
+/// # Safety
+///
+/// `skb` must be such an ICMPv6 packet, valid, in an RCU section.
 pub(super) unsafe extern "C" fn err6<P: DatagramProtocol>(
     skb: *mut bindings::sk_buff,
     _opt: *mut bindings::inet6_skb_parm,

@@ -12,6 +12,7 @@ const CONFIG: Config = Config {
     unscheduled: 10_000,
     grant_window: 20_000,
     resend_first: 10 * MS,
+    need_ack_first: 20 * MS,
     resend_max: 80 * MS,
     timeout: 1000 * MS,
 };
@@ -152,9 +153,9 @@ fn resends_are_answered_with_what_was_sent() {
 fn grants_let_more_out() {
     let mut rpc = replying(50_000);
     assert!(!rpc.out().unwrap().can_send());
-    assert_eq!(rpc.handle_grant(1, &CONFIG, 30_000), Action::None);
+    assert_eq!(rpc.handle_grant(1, 30_000), Action::None);
     assert!(rpc.out().unwrap().can_send());
-    rpc.handle_grant(1, &CONFIG, u32::MAX);
+    rpc.handle_grant(1, u32::MAX);
     assert_eq!(rpc.out().unwrap().granted(), 50_000);
 }
 
@@ -216,7 +217,7 @@ fn sealed_data_is_believed_when_it_is_proven() {
     assert_eq!((keep, rpc.phase()), (Data::Keep(range(0, 1000)), Phase::Sending));
     // It cannot stop the client from sending its request.
     assert!(matches!(rpc.handle_resend(6 * MS, 0, u32::MAX), Action::Retransmit(_)));
-    rpc.prove(7 * MS, &CONFIG);
+    rpc.prove(7 * MS);
     assert_eq!(rpc.phase(), Phase::Receiving);
     assert_eq!(rpc.handle_data(8, &CONFIG, 99, 99, range(0, 99), true), Data::Refused);
     // A false record is asked for again.
@@ -334,7 +335,7 @@ proptest! {
                     Action::None
                 }
                 Call::Prove => {
-                    if rpc.msgin().is_some() { rpc.prove(now, &CONFIG) }
+                    if rpc.msgin().is_some() { rpc.prove(now) }
                     Action::None
                 }
                 Call::Forget(a, b) => {
@@ -354,7 +355,7 @@ proptest! {
                     if let Some(out) = rpc.out_mut() { out.advance(to) }
                     Action::None
                 }
-                Call::Grant(to) => rpc.handle_grant(now, &CONFIG, to),
+                Call::Grant(to) => rpc.handle_grant(now, to),
                 Call::PollGrant => {
                     rpc.poll_grant(&CONFIG);
                     Action::None

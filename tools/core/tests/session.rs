@@ -178,7 +178,7 @@ proptest! {
         let mut sender = ControlSender::new();
         for _ in 0..counters {
             let counter = sender.next().unwrap();
-            numbers.push((counter | 1 << 63, 0, SequenceNumber::control(counter).unwrap()));
+            numbers.push((counter | (1 << 63), 0, SequenceNumber::control(counter).unwrap()));
         }
         let things: HashSet<_> = numbers.iter().map(|(a, b, _)| (*a, *b)).collect();
         let unique: HashSet<_> = numbers.iter().map(|(_, _, number)| number.get()).collect();

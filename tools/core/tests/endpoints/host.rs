@@ -2,7 +2,8 @@
 
 //! A host: the core's types put together as the kernel layer does it, with vectors for packets.
 
-use std::collections::BTreeMap;
+use std::collections::{btree_map::Entry, BTreeMap};
+use std::fmt::Write;
 
 use homa_core::acks::PendingAcks;
 use homa_core::config::Config;
@@ -114,7 +115,11 @@ impl Host {
     }
 
     pub fn describe(&self) -> String {
-        self.rpcs.iter().map(|(id, rpc)| format!("  {id}: {:?}\n", rpc.core)).collect()
+        let mut text = String::new();
+        for (id, rpc) in &self.rpcs {
+            writeln!(text, "  {id}: {:?}", rpc.core).unwrap();
+        }
+        text
     }
 
     fn common(&self, id: u64) -> Common {
@@ -385,7 +390,7 @@ impl Host {
     ) {
         let range = Range { start: offset, end: offset + bytes.len() as u32 };
         let sealed = layout.is_sealed();
-        if !self.rpcs.contains_key(&id) {
+        if let Entry::Vacant(entry) = self.rpcs.entry(id) {
             if id & 1 == 0 {
                 return self.drop_packet("unknown");
             }
@@ -400,7 +405,7 @@ impl Host {
             }
             let msgin = MsgIn::new(layout.stream_length(), incoming);
             let core = Rpc::server(now, &self.config, msgin);
-            self.rpcs.insert(id, State { core, out: None, incoming: Incoming::default() });
+            entry.insert(State { core, out: None, incoming: Incoming::default() });
         }
         let config = self.config;
         let rpc = self.rpcs.get_mut(&id).unwrap();
@@ -499,14 +504,14 @@ impl Host {
                     for dead in dead.into_iter().flatten().step_by(2) {
                         self.free(dead | 1);
                     }
-                    self.rpcs.get_mut(&id).unwrap().core.prove(now, &config);
+                    self.rpcs.get_mut(&id).unwrap().core.prove(now);
                     return self.open(now, id);
                 }
             }
             match opened {
                 Some(plaintext) => {
                     incoming.records[index] = Some(plaintext);
-                    core.prove(now, &config);
+                    core.prove(now);
                 }
                 None => {
                     assert!(core.forget(record.stream));
@@ -558,7 +563,7 @@ impl Host {
             return;
         };
         let action = match control {
-            Control::Grant { offset, .. } => rpc.core.handle_grant(now, &config, *offset),
+            Control::Grant { offset, .. } => rpc.core.handle_grant(now, *offset),
             Control::Resend { offset, length, .. } => {
                 rpc.core.handle_resend(now, *offset, length.unwrap_or(u32::MAX))
             }
