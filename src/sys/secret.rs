@@ -2,11 +2,11 @@
 
 //! Memory that is wiped when it is freed.
 
-use super::uio::IovIter;
 use ::core::{
     arch::asm,
     ops::{Deref, DerefMut},
-    ptr,
+    ptr::{self, NonNull},
+    slice,
 };
 use homa_bindings as bindings;
 use kernel::{alloc::Flags, prelude::*};
@@ -24,82 +24,75 @@ pub(super) unsafe fn wipe(p: *mut u8, len: usize) {
 }
 
 /// A buffer for secret bytes, of a capacity fixed when it is made; wiped on drop.
-pub struct SecretBuf(KVVec<u8>);
+///
+/// # Invariants
+///
+/// `at` is a kmalloc of at least `capacity` bytes that is ours, of which the first `len` are initialised; `len <= capacity`.
+pub struct SecretBuf {
+    at: NonNull<u8>,
+    len: usize,
+    capacity: usize,
+}
+
+// SAFETY: it owns its memory.
+unsafe impl Send for SecretBuf {}
+// SAFETY: a shared one can only be read.
+unsafe impl Sync for SecretBuf {}
 
 impl SecretBuf {
-    /// An empty buffer with room for `capacity` bytes. With GFP_KERNEL it may be of any size (process context);
-    /// with GFP_ATOMIC keep it small.
+    /// An empty buffer with room for `capacity` bytes, in one piece of physical memory: keep it to a few pages. ENOMEM.
+    #[inline]
     pub fn with_capacity(capacity: usize, flags: Flags) -> Result<Self> {
-        Ok(Self(KVVec::with_capacity(capacity, flags)?))
-    }
-
-    /// A buffer of `len` zeros.
-    pub fn zeroed(len: usize, flags: Flags) -> Result<Self> {
-        Ok(Self(KVVec::zeroed(len, flags)?))
-    }
-
-    /// How many bytes still fit.
-    pub fn room(&self) -> usize {
-        self.0.capacity() - self.0.len()
+        // SAFETY: any size and flags may be asked for. (The allocator of the kernel crate goes through krealloc, which costs half as
+        // much again.)
+        let at = unsafe { bindings::__kmalloc_noprof(capacity.max(1), super::gfp(flags)) };
+        let at = NonNull::new(at.cast()).ok_or(ENOMEM)?;
+        // INVARIANT: just allocated; nothing is initialised.
+        Ok(Self { at, len: 0, capacity })
     }
 
     /// Appends bytes; false (and nothing changed) if they do not fit.
+    #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> bool {
-        // SAFETY: the closure initialises all of it.
-        unsafe {
-            self.append_with(bytes.len(), |to| {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len())
-            })
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `f` must initialise the `len` bytes that it gets a pointer to.
-    pub(super) unsafe fn append_with(&mut self, len: usize, f: impl FnOnce(*mut u8)) -> bool {
-        let Some(to) = self.0.spare_capacity_mut().get_mut(..len) else {
+        if bytes.len() > self.capacity - self.len {
             return false;
-        };
-        f(to.as_mut_ptr().cast());
-        // SAFETY: within the capacity, and initialised by now.
-        unsafe { self.0.inc_len(len) };
-        true
-    }
-
-    /// Forgets (and wipes) what is behind the first `len` bytes.
-    pub fn truncate(&mut self, len: usize) {
-        if let Some(tail) = self.0.get_mut(len..) {
-            // SAFETY: a slice of bytes.
-            unsafe { wipe(tail.as_mut_ptr(), tail.len()) };
         }
-        self.0.truncate(len);
-    }
-
-    /// Copies a part out. EINVAL if it is not there, EFAULT.
-    pub fn copy_to_iter(&self, offset: usize, len: usize, to: &mut IovIter) -> Result {
-        let end = offset.checked_add(len).ok_or(EINVAL)?;
-        to.copy_to(self.0.get(offset..end).ok_or(EINVAL)?)
+        // SAFETY: within the capacity, by the check; memory that is ours alone does not overlap the slice.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.as_ptr().add(self.len), bytes.len())
+        };
+        // INVARIANT: initialised by the copy.
+        self.len += bytes.len();
+        true
     }
 }
 
 impl Deref for SecretBuf {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.0
+        // SAFETY: by the invariant.
+        unsafe { slice::from_raw_parts(self.at.as_ptr(), self.len) }
     }
 }
 
 impl DerefMut for SecretBuf {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.0
+        // SAFETY: by the invariant.
+        unsafe { slice::from_raw_parts_mut(self.at.as_ptr(), self.len) }
     }
 }
 
 impl Drop for SecretBuf {
+    #[inline]
     fn drop(&mut self) {
-        // SAFETY: a slice of bytes.
-        unsafe { wipe(self.0.as_mut_ptr(), self.0.len()) };
+        // SAFETY: the memory is ours, and nobody uses it any more.
+        unsafe {
+            wipe(self.at.as_ptr(), self.len);
+            bindings::kfree(self.at.as_ptr().cast());
+        }
     }
 }
 

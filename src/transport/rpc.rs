@@ -95,17 +95,17 @@ impl Rpc {
     ) -> Result<Arc<Self>> {
         let Identity { id, visible_id, cookie, private, session } = identity;
         let hash = Self::hash(ns, &peer.name, id);
-        let incoming = Incoming::new();
-        let state = State {
+        // Made in place: it is large.
+        let state = init!(State {
             core,
             out: None,
-            incoming,
+            incoming: Incoming::new(),
             error: None,
             ready: false,
             replied: false,
             unproven: false,
             charged,
-        };
+        });
         let rpc = Arc::pin_init(
             try_pin_init!(Self {
                 peer,
