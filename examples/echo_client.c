@@ -33,7 +33,8 @@ static void fail(const char *what)
 	if (errno == EPROTONOSUPPORT)
 		fprintf(stderr, "Is the module loaded? (insmod homa.ko)\n");
 	if (errno == ENOTCONN || errno == ETIMEDOUT)
-		fprintf(stderr, "Is echo_server running there, on this port, and with the same secret?\n");
+		fprintf(stderr,
+			"Is echo_server running there, on this port, and with the same secret?\n");
 	exit(1);
 }
 

@@ -163,7 +163,8 @@ size_t read_secret(const char *path, unsigned char secret[1024])
 	}
 	close(fd);
 	if (len < 16) {
-		fprintf(stderr, "%s: a secret has 16 bytes or more: head -c 32 /dev/urandom >FILE makes one\n",
+		fprintf(stderr,
+			"%s: a secret has 16 bytes or more: head -c 32 /dev/urandom >FILE makes one\n",
 			path);
 		exit(1);
 	}

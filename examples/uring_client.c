@@ -48,7 +48,8 @@ static void fail(const char *what, int error)
 	if (error == EPROTONOSUPPORT)
 		fprintf(stderr, "Is the module loaded? (insmod homa.ko)\n");
 	if (error == ENOTCONN || error == ETIMEDOUT)
-		fprintf(stderr, "Is the server running there, on this port, and with the same secret?\n");
+		fprintf(stderr,
+			"Is the server running there, on this port, and with the same secret?\n");
 	exit(1);
 }
 

@@ -35,8 +35,8 @@ static void run(const char *fmt, ...)
 static void fix_neighbour(const struct side *from, const struct side *to,
 			  const char *address)
 {
-	run("mac=$(ip netns exec %s cat /sys/class/net/eth0/address) && ip -n %s neigh replace %s lladdr $mac dev eth0 nud permanent",
-	    to->ns, from->ns, address);
+	run("mac=$(ip netns exec %s cat %s) && ip -n %s neigh replace %s lladdr $mac %s",
+	    to->ns, "/sys/class/net/eth0/address", from->ns, address, "dev eth0 nud permanent");
 }
 
 /* Neither ARP nor neighbour discovery shall tell of the silence first. */

@@ -105,9 +105,9 @@ mod tests {
         let mut top = 5000u64;
         for _ in 0..20_000 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            top += (seed >> 60) * (seed >> 59 & 1);
+            top += (seed >> 60) * ((seed >> 59) & 1);
             let number = top.saturating_sub((seed >> 40) % 1500);
-            let id = number << 1 | 1;
+            let id = (number << 1) | 1;
             let highest = all.last().copied().unwrap_or(0);
             let known = highest < number + RECENT && all.contains(&number);
             assert_eq!(recent.contains(id), known);

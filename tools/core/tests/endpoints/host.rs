@@ -463,7 +463,6 @@ impl Host {
 
     /// Opens what is complete; false if the RPC has nothing any more, or is gone.
     fn open(&mut self, now: u64, id: u64) -> bool {
-        let config = self.config;
         let session = self.session.as_mut().unwrap();
         let State { core, incoming, .. } = self.rpcs.get_mut(&id).unwrap();
         let is_client = core.role() == rpc::Role::Client;
