@@ -413,6 +413,10 @@ fn add_data_locked(
     let Some(new) = new else {
         return;
     };
+    if rpc.is_client() && state.charged == 0 {
+        // We asked for it, so it is never refused; but it counts.
+        rpc.force_charge(state, length);
+    }
     if sealed && !open(endpoint, rpc, state, new, now, after) {
         return;
     }

@@ -191,6 +191,13 @@ impl Rpc {
         ok
     }
 
+    /// Reserves room for an incoming message of `length` bytes, whether there is any or not.
+    pub(super) fn force_charge(&self, state: &mut State, length: u32) {
+        let bytes = Self::charge_for(length);
+        self.sk.force_charge_rmem(bytes);
+        state.charged += bytes;
+    }
+
     /// Gives back what the incoming message reserved.
     pub(crate) fn uncharge(&self, state: &mut State) {
         let charged = ::core::mem::take(&mut state.charged);
