@@ -90,12 +90,20 @@ impl BufferPool {
         (self.free as u64) << BPAGE_SHIFT
     }
 
+    /// Is the pool large enough for a message of `len` bytes, once everything is handed back?
+    pub fn fits(&self, len: u32) -> bool {
+        len.div_ceil(BPAGE_SIZE) as usize <= self.users.len().min(MAX_BPAGES)
+    }
+
     /// Finds a place for a message of `len` bytes, or `None` while there is no room.
     pub fn allocate(&mut self, len: u32) -> Option<Placement> {
         let full = (len >> BPAGE_SHIFT) as usize;
         let rest = len & (BPAGE_SIZE - 1);
-        if full + usize::from(rest > 0) > MAX_BPAGES || self.free < full {
+        if full + usize::from(rest > 0) > MAX_BPAGES {
             return None;
+        }
+        if rest == 0 && self.free < full {
+            self.close_if_empty();
         }
         // The shared piece first: it is what can fail beyond the count of free pages.
         let fresh = rest > 0 && !self.open_fits(rest);
@@ -126,6 +134,18 @@ impl BufferPool {
             self.free += 1;
         }
         Ok(())
+    }
+
+    /// Gives up the open bpage if no message is in it.
+    fn close_if_empty(&mut self) {
+        let Some(open) = self.open else {
+            return;
+        };
+        if let Some(users) = self.users.get_mut(open.page).filter(|n| **n == 1) {
+            *users = 0;
+            self.free += 1;
+            self.open = None;
+        }
     }
 
     fn open_fits(&self, len: u32) -> bool {
@@ -232,6 +252,16 @@ mod tests {
         for offset in [last, u32::MAX - 63] {
             pool.release(offset).unwrap();
         }
+    }
+
+    #[test]
+    fn what_fits_finds_room_when_all_is_back() {
+        let mut pool = BufferPool::new(2).unwrap();
+        pool.allocate(10).unwrap();
+        assert_eq!(pool.allocate(2 * BPAGE_SIZE), None);
+        pool.release(0).unwrap();
+        assert!(pool.fits(2 * BPAGE_SIZE) && !pool.fits(2 * BPAGE_SIZE + 1));
+        assert!(pool.allocate(2 * BPAGE_SIZE).is_some());
     }
 
     #[test]

@@ -243,7 +243,10 @@ impl Rpc {
         }
         match msgin.accept(payload.start, payload.len()) {
             Accept::New(range) => {
-                msgin.note_incoming(incoming);
+                if !sealed {
+                    // A sealed packet's word may be forged; our own grants are not.
+                    msgin.note_incoming(incoming);
+                }
                 if sealed {
                     // Packets that may be forged put the question off, but not for ever.
                     let latest = self.heard.saturating_add(config.resend_max);

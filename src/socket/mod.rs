@@ -56,14 +56,16 @@ impl DatagramProtocol for Homa {
         sk.set_buffers(SNDBUF, RCVBUF);
         let ns = Net::of(sk.net()).ok_or(ENODEV)?;
         let endpoint = Endpoint::new(sk, ns)?;
-        endpoint.bind_any()?;
-        Arc::pin_init(
+        let socket = Arc::pin_init(
             try_pin_init!(Socket {
                 endpoint,
                 pool <- new_mutex!(None, "homa_pool"),
             }),
             GFP_KERNEL,
-        )
+        )?;
+        // Last: from here on packets find it.
+        socket.endpoint.bind_any()?;
+        Ok(socket)
     }
 
     fn close(sock: &Arc<Socket>) {

@@ -16,7 +16,6 @@ use super::uapi::{
 use super::Socket;
 use crate::observe::counters::Counter;
 use crate::protocol::bpool::{Placement, MAX_BPAGES};
-use crate::protocol::rpc::Phase;
 use crate::sys::uio::MsgHdr;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::incoming::Incoming;
@@ -68,9 +67,10 @@ fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Re
         match take(&rpc) {
             Taken::Gone => {}
             Taken::Failed(error) => {
-                describe(&rpc, endpoint, msg, Some(error))?;
-                if flags & MSG_PEEK != 0 {
+                let told = describe(&rpc, endpoint, msg, Some(error));
+                if told.is_err() || flags & MSG_PEEK != 0 {
                     endpoint.put_back(&rpc);
+                    told?;
                 } else {
                     endpoint.forget(&rpc);
                 }
@@ -78,14 +78,15 @@ fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Re
             }
             Taken::Message(incoming, length) => {
                 let fits = len.min(length as usize);
-                let copied = incoming.copy_out(0, fits as u32, msg.iter());
-                if copied.is_err() || flags & MSG_PEEK != 0 {
+                let told = incoming
+                    .copy_out(0, fits as u32, msg.iter())
+                    .and_then(|()| describe(&rpc, endpoint, msg, None));
+                if told.is_err() || flags & MSG_PEEK != 0 {
                     give_back(endpoint, &rpc, incoming);
-                    copied?;
+                    told?;
                 } else {
                     received(endpoint, &rpc);
                 }
-                describe(&rpc, endpoint, msg, None)?;
                 if fits < length as usize {
                     msg.set_flags(MSG_TRUNC);
                 }
@@ -110,7 +111,7 @@ fn take(rpc: &Rpc) -> Taken {
     if let Some(error) = state.error {
         return Taken::Failed(error);
     }
-    if !rpc.is_client() && state.core.phase() == Phase::Done {
+    if state.gone || ::core::mem::replace(&mut state.taken, true) {
         return Taken::Gone;
     }
     let stream = state.core.msgin().map_or(0, |m| m.length());
@@ -119,9 +120,19 @@ fn take(rpc: &Rpc) -> Taken {
     Taken::Message(incoming, length)
 }
 
+/// Undoes [`take`] but for the list.
+fn put_in(rpc: &Rpc, incoming: Incoming) {
+    let mut state = rpc.state.lock();
+    // It may have been aborted meanwhile.
+    if !state.gone {
+        state.incoming = incoming;
+        state.taken = false;
+    }
+}
+
 /// Undoes [`take`]: the message is still there for the next recvmsg.
 fn give_back(endpoint: &Endpoint, rpc: &Arc<Rpc>, incoming: Incoming) {
-    rpc.state.lock().incoming = incoming;
+    put_in(rpc, incoming);
     endpoint.put_back(rpc);
 }
 
@@ -181,6 +192,8 @@ fn recv_pool(sock: &Socket, msg: &mut MsgHdr<'_>, flags: u32) -> Result<usize> {
         return returned.map(|()| 0);
     }
     let wanted = ::core::mem::take(&mut args.id);
+    // EFAULT now rather than when there is something to lose.
+    at.write(&args)?;
     let result = recv_into_pool(sock, msg, flags, wanted, &mut args);
     at.write(&args)?;
     result
@@ -218,8 +231,9 @@ fn recv_into_pool(
         ),
     };
     let mut timeout = msg.recv_timeout(flags);
-    let (rpc, taken) = msg.wait_readable_shared(&mut timeout, || {
+    let (rpc, taken) = msg.wait_readable_shared(&mut timeout, || loop {
         let rpc = match &private {
+            Some(rpc) if rpc.is_over() => return Some(Err(EINVAL)),
             Some(rpc) if rpc.is_ready() => rpc.clone(),
             Some(_) => return endpoint.is_closed().then_some(Err(ESHUTDOWN)),
             None => match next(endpoint)? {
@@ -228,16 +242,28 @@ fn recv_into_pool(
             },
         };
         match take(&rpc) {
-            Taken::Gone => None,
-            Taken::Failed(error) => Some(Ok((rpc, Err(error)))),
+            Taken::Gone => {}
+            Taken::Failed(error) => return Some(Ok((rpc, Err(error)))),
             Taken::Message(incoming, length) => match allocate(sock, length) {
-                Some((place, start)) => Some(Ok((rpc, Ok((incoming, length, place, start))))),
-                None => {
-                    rpc.state.lock().incoming = incoming;
+                Room::There(place, start) => {
+                    return Some(Ok((rpc, Ok((incoming, length, place, start)))))
+                }
+                Room::Later => {
+                    put_in(&rpc, incoming);
                     endpoint.put_back_quietly(&rpc);
-                    None
+                    return None;
+                }
+                // A server's client times out; ours learns it.
+                Room::Never if rpc.is_client() => return Some(Ok((rpc, Err(ENOBUFS)))),
+                Room::Never => {
+                    endpoint.ns.stats.inc(Counter::DropBufferFull);
+                    endpoint.forget(&rpc);
                 }
             },
+        }
+        if private.is_some() {
+            // Another thread has it.
+            return Some(Err(EINVAL));
         }
     })??;
     let (incoming, length, place, start) = match taken {
@@ -270,9 +296,24 @@ fn recv_into_pool(
     Ok(length as usize)
 }
 
-fn allocate(sock: &Socket, length: u32) -> Option<(Placement, usize)> {
+/// Whether the pool has room for a message.
+enum Room {
+    /// There, in the region that begins at this address.
+    There(Placement, usize),
+    /// Not before bpages come back.
+    Later,
+    /// The message is longer than the pool.
+    Never,
+}
+
+fn allocate(sock: &Socket, length: u32) -> Room {
     let mut pool = sock.pool.lock();
-    let pool = (*pool).as_mut()?;
-    let place = pool.bpages.allocate(length)?;
-    Some((place, pool.start()))
+    let Some(pool) = (*pool).as_mut() else {
+        return Room::Never;
+    };
+    match pool.bpages.allocate(length) {
+        Some(place) => Room::There(place, pool.start()),
+        None if pool.bpages.fits(length) => Room::Later,
+        None => Room::Never,
+    }
 }

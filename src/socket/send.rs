@@ -89,6 +89,8 @@ fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
     let mut call = Call { id: 0, cookie: 0, private: false, sealed: false, peer: None, args: None };
     if let Some((at, 0)) = msg.control_user() {
         let args: SendmsgArgs = at.read()?;
+        // EFAULT now rather than when the request is on its way.
+        at.write(&args)?;
         if args.flags & !HOMA_SENDMSG_PRIVATE != 0 || args.reserved != 0 {
             return Err(EINVAL);
         }

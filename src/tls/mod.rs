@@ -212,12 +212,14 @@ impl Session {
     }
 }
 
-/// How a message of `plaintext` bytes (the preamble included) is cut into records.
+/// How a message of `plaintext` bytes (the preamble included) is cut into records, each of which fits a
+/// segment of `segment` bytes.
 ///
 /// As few records as there can be, of equal size: the CPU seals long runs best. But a record with header
 /// and tag is at most 16 KiB long, so that four pages take it when it is opened.
-pub(crate) fn layout(version: TlsVersion, plaintext: u32) -> Option<Layout> {
-    let largest = u32::from(MAX_RECORD).saturating_sub(version.record_overhead());
+pub(crate) fn layout(version: TlsVersion, plaintext: u32, segment: u32) -> Option<Layout> {
+    let largest = u32::from(MAX_RECORD).min(segment).checked_sub(version.record_overhead())?;
+    let largest = largest.max(u32::from(MIN_RECORD));
     let records = plaintext.div_ceil(largest).max(1);
     let size = plaintext.div_ceil(records).max(u32::from(MIN_RECORD));
     Layout::sealed(plaintext, size, version.record_overhead())

@@ -9,7 +9,7 @@ use kernel::sync::Arc;
 
 use super::net::Net;
 use super::outgoing::Outgoing;
-use super::peer::Peer;
+use super::peer::{Peer, PeerUse};
 use super::rpc::{Identity, Rpc};
 use crate::observe::counters::Counter;
 use crate::protocol::msgout::MsgOut;
@@ -32,6 +32,9 @@ const BUCKETS: usize = 256;
 
 /// Peers that a socket remembers, sessions not counted.
 const MAX_PEERS: usize = 65_536;
+
+/// RPCs that a socket has at a time, both kinds together.
+const MAX_RPCS: usize = 1 << 17;
 
 /// What a request is sent with.
 pub(crate) struct Request {
@@ -153,12 +156,20 @@ impl Endpoint {
         self.peers.find(Peer::hash(&self.ns, name), |p| p.name == *name)
     }
 
-    /// The peer called `name`, remembered from now on; `local` is the address that it used.
+    /// The peer called `name`, remembered from now on and in use; `local` is the address that it used.
     /// ENOMEM; ENOBUFS if there are too many.
-    pub(super) fn peer(&self, name: SockAddr, local: Addr) -> Result<Arc<Peer>> {
+    pub(super) fn peer(&self, name: SockAddr, local: Addr) -> Result<PeerUse> {
         let hash = Peer::hash(&self.ns, &name);
-        if let Some(peer) = self.peers.find(hash, |p| p.name == name) {
-            return Ok(peer);
+        // Under the bucket's lock, so that an idle peer is not forgotten in between.
+        let used = |peer: &Peer| {
+            let found = peer.name == name;
+            if found {
+                peer.enter();
+            }
+            found
+        };
+        if let Some(peer) = self.peers.find(hash, used) {
+            return Ok(PeerUse::of(peer));
         }
         if self.peers.len() >= MAX_PEERS {
             self.forget_idle_peers();
@@ -167,7 +178,7 @@ impl Endpoint {
             }
         }
         let make = || Peer::new(&self.ns, name, local);
-        self.peers.find_or_insert_with(hash, |p| p.name == name, make)
+        self.peers.find_or_insert_with(hash, used, make).map(PeerUse::of)
     }
 
     fn forget_idle_peers(&self) {
@@ -186,6 +197,10 @@ impl Endpoint {
         length: u32,
         from: &mut IovIter,
     ) -> Result<u64> {
+        // Unread responses count, and each request may bring one.
+        if self.sk.rmem() >= self.sk.rcvbuf() || self.rpcs.len() >= MAX_RPCS {
+            return Err(ENOBUFS);
+        }
         let peer = self.peer(request.to, Addr::ANY)?;
         let dst = peer.route(self)?;
         let session = peer.session();
@@ -241,7 +256,13 @@ impl Endpoint {
         let now = now_ns();
         let mut state = core::Rpc::client(now, config, progress);
         state.set_patience(now, peer.patience());
-        let rpc = Rpc::new(&self.ns, self.sk.clone(), peer, identity, state, 0)?;
+        let sealed_id = identity.session.clone().zip(MessageId::new(identity.id));
+        let rpc = Rpc::new(&self.ns, self.sk.clone(), peer.to_arc(), identity, state, 0)
+            .inspect_err(|_| {
+                if let Some((session, id)) = &sealed_id {
+                    session.finish_id(*id);
+                }
+            })?;
         rpc.state.lock().out = Some(out);
         if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
             self.end_id(&rpc);
@@ -281,6 +302,9 @@ impl Endpoint {
         let dst = peer.route(self)?;
         let config = &self.ns.config;
         let common = self.common(peer, rpc.id);
+        if rpc.session.as_ref().is_some_and(|session| session.tx().is_none()) {
+            return Err(ENOKEY);
+        }
         // A message id is sealed once: whoever loses a race to reply must not have sealed.
         let id = rpc.claim_reply().ok_or(EINVAL)?;
         let out = match &rpc.session {
@@ -385,6 +409,11 @@ impl Endpoint {
         Ok(self.peer(*name, Addr::ANY)?.route(self)?.source())
     }
 
+    /// Has it as many RPCs as it may have?
+    pub(super) fn has_too_many(&self) -> bool {
+        self.rpcs.len() >= MAX_RPCS
+    }
+
     /// How many RPCs there are.
     pub(crate) fn rpc_count(&self) -> usize {
         self.rpcs.len()
@@ -433,14 +462,24 @@ impl Endpoint {
     pub(crate) fn forget(&self, rpc: &Arc<Rpc>) {
         self.rpcs.remove(rpc.hash, rpc);
         let mut state = rpc.state.lock();
+        if !rpc.is_client() && rpc.session.is_none() && state.ready {
+            // It was delivered: a late copy of the request must not be.
+            rpc.peer.add_recent(rpc.id);
+        }
         // Whoever made it ready has done this.
         if !state.ready {
             self.end_id(rpc);
         }
         state.core.finish();
+        state.gone = true;
         state.out = None;
         state.incoming.clear();
         rpc.uncharge(&mut state);
+        drop(state);
+        if rpc.private {
+            // Somebody may wait for just this one.
+            self.sk.wake_all_readers();
+        }
     }
 
     /// Fails the client's RPC with `error`: the program gets that instead of a response.
@@ -500,9 +539,16 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Ends RPCs: clients' fail with `error`, servers' are dropped.
+    /// Ends RPCs: clients' fail with `error`, servers' are dropped. Of very many, some may stay when there
+    /// is no memory to list them: their time-out ends them.
     pub(crate) fn abort_matching(&self, error: Error, mut is: impl FnMut(&Rpc) -> bool) {
-        while let Some(rpc) = self.find_any(|rpc| is(rpc) && !(rpc.is_client() && rpc.is_ready())) {
+        let mut found: KVec<Arc<Rpc>> = KVec::new();
+        self.for_each(|rpc| {
+            if is(rpc) {
+                let _ = found.push(rpc.clone(), GFP_ATOMIC);
+            }
+        });
+        for rpc in found {
             if rpc.is_client() {
                 self.fail(&rpc, error);
             } else {

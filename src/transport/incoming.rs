@@ -30,6 +30,8 @@ plain! {
 pub(crate) struct Incoming {
     /// Packets with bytes that are still needed, in the order of the stream, disjoint.
     parts: SkbQueue,
+    /// Memory (truesize) that they take.
+    held: usize,
     sealed: Option<Sealed>,
 }
 
@@ -57,7 +59,7 @@ pub(crate) enum Opened {
 impl Incoming {
     /// Nothing is here.
     pub(super) fn new() -> Self {
-        Self { parts: SkbQueue::new(), sealed: None }
+        Self { parts: SkbQueue::new(), held: 0, sealed: None }
     }
 
     /// Did an earlier packet say that the message is sealed in another way?
@@ -85,7 +87,17 @@ impl Incoming {
     /// Keeps `skb`, which has the bytes `range` of the stream from byte `skip` on.
     pub(super) fn keep(&mut self, mut skb: SkBuff, range: Range, skip: u32) {
         skb.set_cb(&Part { start: range.start, end: range.end, skip });
+        self.held = self.held.saturating_add(skb.truesize());
         self.parts.insert_by(skb, |skb| skb.cb::<Part>().start);
+    }
+
+    /// May a packet that takes `truesize` bytes of memory be kept for a message of `length` bytes?
+    ///
+    /// Honest senders send packets of hundreds of bytes; the limits are for others.
+    pub(super) fn has_room(&self, length: u32, truesize: usize) -> bool {
+        let length = length as usize;
+        self.parts.len() < 64 + length / 256
+            && self.held.saturating_add(truesize) <= (256 << 10) + length.saturating_mul(8)
     }
 
     /// Has anything of a sealed message been authenticated?
@@ -129,7 +141,7 @@ impl Incoming {
                 return Opened::False;
             }
             stats.inc(Counter::TlsRecordsOpened);
-            cut_out(&mut self.parts, record.stream);
+            cut_out(&mut self.parts, &mut self.held, record.stream);
             // Others may have waited for this one.
             range = layout.stream();
         }
@@ -150,7 +162,7 @@ impl Incoming {
                     }
                 }
             }
-            cut_out(&mut self.parts, record.stream);
+            cut_out(&mut self.parts, &mut self.held, record.stream);
         }
         if any {
             Opened::Some(preamble)
@@ -274,7 +286,7 @@ impl Sealed {
 
 /// Takes the bytes `range` out of `parts`: packets that hold nothing else are freed, others are
 /// marked as holding less.
-fn cut_out(parts: &mut SkbQueue, range: Range) {
+fn cut_out(parts: &mut SkbQueue, held: &mut usize, range: Range) {
     let mut right = None;
     parts.for_each_mut(|skb| {
         let mut part: Part = skb.cb();
@@ -286,6 +298,7 @@ fn cut_out(parts: &mut SkbQueue, range: Range) {
             if let Ok(mut clone) = skb.try_clone(GFP_ATOMIC) {
                 let skip = part.skip + (hit.end - part.start);
                 clone.set_cb(&Part { start: hit.end, end: part.end, skip });
+                *held = held.saturating_add(clone.truesize());
                 right = Some(clone);
             }
             part.end = hit.start;
@@ -299,7 +312,11 @@ fn cut_out(parts: &mut SkbQueue, range: Range) {
     });
     drop(parts.extract_if(|skb| {
         let part: Part = skb.cb();
-        part.start >= part.end
+        let used_up = part.start >= part.end;
+        if used_up {
+            *held = held.saturating_sub(skb.truesize());
+        }
+        used_up
     }));
     if let Some(skb) = right {
         parts.insert_by(skb, |skb| skb.cb::<Part>().start);

@@ -130,8 +130,8 @@ impl Outgoing {
     ) -> Result<Self> {
         let tx = session.tx().ok_or(ENOKEY)?;
         let plaintext = length.checked_add(PREAMBLE_LEN).ok_or(EMSGSIZE)?;
-        let layout = tls::layout(tx.version(), plaintext).ok_or(EMSGSIZE)?;
         let cut = cut_for(dst, SEALED_DATA_LEN)?;
+        let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
         let mut data = SealedData {
             message_length: plaintext,
             incoming: unasked(&layout, &cut, unscheduled),

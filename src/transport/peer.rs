@@ -25,8 +25,8 @@ pub(crate) struct Peer {
     /// The local address that it used, and expects answers from; `Addr::ANY` if we spoke first.
     local: Addr,
     ns: Arc<Net>,
-    /// RPCs with it.
-    rpcs: Atomic<u32>,
+    /// RPCs with it, and calls that are about to use it.
+    uses: Atomic<u32>,
     /// There is a session: nothing may go there in clear any more.
     sealed: Atomic<bool>,
     #[pin]
@@ -58,7 +58,8 @@ impl Peer {
                 name,
                 local,
                 ns: ns.clone(),
-                rpcs: Atomic::new(0),
+                // Whoever makes it uses it.
+                uses: Atomic::new(1),
                 sealed: Atomic::new(false),
                 state <- new_spinlock_bh!(state, "homa_peer"),
             }),
@@ -154,24 +155,54 @@ impl Peer {
         self.state.lock().recent.contains(id)
     }
 
-    /// One more RPC refers to it.
+    /// One more refers to it. For whoever found it in the table: under the bucket's lock, so that it is not
+    /// forgotten meanwhile.
     pub(super) fn enter(&self) {
-        self.rpcs.add(1, Relaxed);
+        self.uses.add(1, Relaxed);
     }
 
-    /// One RPC less.
+    /// One less.
     pub(super) fn leave(&self) {
-        self.rpcs.fetch_sub(1, Relaxed);
+        self.uses.fetch_sub(1u32, Relaxed);
     }
 
-    /// How many RPCs refer to it.
-    pub(super) fn rpc_count(&self) -> u32 {
-        self.rpcs.load(Relaxed)
+    /// How many RPCs (and calls) refer to it.
+    pub(super) fn use_count(&self) -> u32 {
+        self.uses.load(Relaxed)
     }
 
     /// May it be forgotten?
     pub(super) fn is_idle(&self) -> bool {
-        self.rpcs.load(Relaxed) == 0 && !self.is_sealed()
+        self.uses.load(Relaxed) == 0 && !self.is_sealed()
+    }
+}
+
+/// A peer in use: its socket does not forget it meanwhile.
+pub(crate) struct PeerUse(Arc<Peer>);
+
+impl PeerUse {
+    /// Takes over one use, by [`Peer::enter`] or of a new peer.
+    pub(super) fn of(peer: Arc<Peer>) -> Self {
+        Self(peer)
+    }
+
+    /// The peer, for an RPC to refer to.
+    pub(super) fn to_arc(&self) -> Arc<Peer> {
+        self.0.clone()
+    }
+}
+
+impl ::core::ops::Deref for PeerUse {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.0
+    }
+}
+
+impl Drop for PeerUse {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::protocol::layout::Layout;
 use crate::protocol::msgin::{MsgIn, Range};
 use crate::protocol::rpc::{self as core, Action, Data as Verdict, Failure, Phase};
 use crate::protocol::wire::{
-    Ack, Acks, Body, Control, Packet, SealedControl, SealedData, MAX_HEADER, SEALED_DATA_LEN,
+    at, Ack, Acks, Body, Control, Packet, SealedData, MAX_HEADER, SEALED_DATA_LEN,
 };
 use crate::sys::addr::{Family, SockAddr};
 use crate::sys::netns;
@@ -120,21 +120,20 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
         Body::SealedControl(control) => {
             let peer = endpoint.find_peer(&name).ok_or(Counter::DropNoSession)?;
             let session = peer.session().ok_or(Counter::DropNoSession)?;
-            authenticate(&session, &control, &skb)?;
+            let bytes = copy.get(..skb.len().min(MAX_HEADER)).ok_or(Counter::MalformedShort)?;
+            session.open_control(&control, bytes)?;
             let rpc = endpoint.find_rpc(&name, id).filter(|rpc| rpc.session.is_some());
             handle_control(&endpoint, &name, id, rpc, Some(&session), &control.inner, &skb)
         }
     }
 }
 
-/// The packet's first bytes: as they lie there, if that covers any DATA header.
+/// The packet's first bytes: of DATA as they lie there, if that covers any header; of others in `copy`, so that
+/// what is authenticated is what was read.
 fn header_bytes<'a>(skb: &'a Skb, copy: &'a mut [u8; MAX_HEADER]) -> &'a [u8] {
     let head = skb.head();
-    if head.len() >= MAX_HEADER || head.len() == skb.len() {
-        return head;
-    }
-    // The payload of DATA may be in fragments; control packets are linear almost always.
-    if head.len() >= SEALED_DATA_LEN && head.get(11).is_some_and(|kind| *kind & 0xf == 0) {
+    let data = head.get(at::TYPE).is_some_and(|kind| *kind & 0xf == 0);
+    if data && (head.len() >= SEALED_DATA_LEN || head.len() == skb.len()) {
         return head;
     }
     let n = skb.len().min(MAX_HEADER);
@@ -202,7 +201,7 @@ fn plain_data(
             }
             let identity =
                 Identity { id, visible_id: id, cookie: 0, private: false, session: None };
-            new_request(endpoint, peer, identity, &payload)?
+            new_request(endpoint, &peer.to_arc(), identity, &payload)?
         }
     };
     add_data(endpoint, &rpc, skb, payload)
@@ -219,19 +218,27 @@ fn check_server(endpoint: &Endpoint, id: u64) -> Outcome {
     Ok(())
 }
 
+/// Bytes that are reserved for a sealed message of which nothing has been authenticated.
+const UNPROVEN_CHARGE: u32 = 16 << 10;
+
 /// A server's RPC, of which the first packet is here.
 fn new_request(
     endpoint: &Arc<Endpoint>,
-    peer: Arc<Peer>,
+    peer: &Arc<Peer>,
     identity: Identity,
     payload: &Payload,
 ) -> Result<Arc<Rpc>, Counter> {
-    // The whole message is reserved at once, so that a message once begun can be finished.
-    let charge = Rpc::charge_for(payload.length);
-    if !endpoint.sk.charge_rmem(charge) {
+    // The whole message is reserved at once, so that a message once begun can be finished; but of a sealed
+    // one only the first record, as long as anybody may have made it up.
+    let sealed = identity.session.is_some();
+    let reserve = if sealed { payload.length.min(UNPROVEN_CHARGE) } else { payload.length };
+    let charge = Rpc::charge_for(reserve);
+    if endpoint.has_too_many() || !endpoint.sk.charge_rmem(charge) {
         endpoint.sk.count_drop();
-        // We are alive and hold back.
-        endpoint.send_control(&peer, identity.session.as_deref(), identity.id, &Control::Busy);
+        if !sealed {
+            // We are alive and hold back.
+            endpoint.send_control(peer, None, identity.id, &Control::Busy);
+        }
         return Err(Counter::DropBufferFull);
     }
     let ns = &endpoint.ns;
@@ -239,8 +246,11 @@ fn new_request(
     let core = core::Rpc::server(now_ns(), &ns.config, msgin);
     let name = peer.name;
     let id = identity.id;
-    let rpc = Rpc::new(ns, endpoint.sk.clone(), peer, identity, core, charge)
-        .map_err(|_| Counter::DropNoMemory)?;
+    let rpc = Rpc::new(ns, endpoint.sk.clone(), peer.clone(), identity, core, charge)
+        .map_err(|_| {
+            endpoint.sk.uncharge_rmem(charge);
+            Counter::DropNoMemory
+        })?;
     let twin = endpoint.rpcs.insert_unique(rpc.hash, rpc.clone(), |r| r.is(&name, id));
     match twin.map_err(|_| Counter::DropNoMemory)? {
         Some(twin) => Ok(twin),
@@ -298,7 +308,7 @@ fn sealed_data(
                 private: false,
                 session: Some(session.clone()),
             };
-            let rpc = new_request(endpoint, peer, identity, &payload)
+            let rpc = new_request(endpoint, &peer, identity, &payload)
                 .inspect_err(|_| session.release_unproven())?;
             let mut state = rpc.state.lock();
             if state.unproven || state.core.msgin().is_some_and(|m| m.remaining() != m.length()) {
@@ -383,6 +393,11 @@ fn add_data_locked(
         }
     }
     let sealed = layout.is_some();
+    if !state.incoming.has_room(length, skb.truesize()) {
+        // Many tiny packets: they would take far more memory than the message.
+        after.outcome = Some(Counter::DropBufferFull);
+        return;
+    }
     let (mut skb, mut rest) = (skb, range);
     let mut new: Option<Range> = None;
     // A packet that overlaps what is here may have more than one new part.
@@ -413,12 +428,12 @@ fn add_data_locked(
     let Some(new) = new else {
         return;
     };
-    if rpc.is_client() && state.charged == 0 {
-        // We asked for it, so it is never refused; but it counts.
-        rpc.force_charge(state, length);
-    }
     if sealed && !open(endpoint, rpc, state, new, now, after) {
         return;
+    }
+    if rpc.is_client() && state.charged == 0 && (!sealed || state.incoming.is_proven()) {
+        // We asked for it, so it is never refused; but it counts.
+        rpc.force_charge(state, length);
     }
     if state.core.phase() != Phase::Sending && rpc.is_client() {
         // The response began: the request is not needed any more.
@@ -447,12 +462,9 @@ fn expect(rpc: &Rpc, state: &mut State, layout: Layout, after: &mut After) -> bo
         state.incoming.clear();
         state.core.forget_message();
         if !rpc.is_client() {
+            // What is reserved for an unproven one is the same for all but the smallest.
             rpc.uncharge(state);
-            if !rpc.charge(state, layout.stream_length()) {
-                after.outcome = Some(Counter::DropBufferFull);
-                after.forget = true;
-                return false;
-            }
+            rpc.force_charge(state, layout.stream_length().min(UNPROVEN_CHARGE));
         }
     }
     if state.incoming.expect_sealed(layout).is_err() {
@@ -482,6 +494,14 @@ fn open(
         Opened::Nothing => true,
         Opened::Some(preamble) => {
             if let (Some(preamble), false) = (preamble, rpc.is_client()) {
+                // Now it is worth its whole length; before it is marked, so that it may come again if not.
+                let length = state.core.msgin().map_or(0, |m| m.length());
+                let more = length.saturating_sub(UNPROVEN_CHARGE);
+                if more != 0 && !rpc.charge(state, more) {
+                    stats.inc(Counter::DropBufferFull);
+                    after.forget = true;
+                    return false;
+                }
                 rpc.prove(state);
                 match session.mark(id, &preamble) {
                     Ok(dead) => after.dead = dead,
@@ -520,27 +540,21 @@ fn response_arrived(endpoint: &Endpoint, rpc: &Rpc, rtt: Option<u64>) {
     }
 }
 
+/// Acknowledged RPCs that one packet frees.
+const MAX_DEAD: usize = 1024;
+
 /// The client of a session is done with the requests `ids`.
 fn forget_dead(endpoint: &Endpoint, peer: &Peer, ids: ::core::ops::Range<u64>) {
-    for id in ids.step_by(2) {
-        // Ids whose RPCs are gone already cost a look-up; those that never were, nothing.
-        if peer.rpc_count() == 0 {
+    // Ids whose RPCs are gone already cost a look-up, too. What is left over is acknowledged when asked.
+    for id in ids.step_by(2).take(MAX_DEAD) {
+        // The one whose floor this is counts.
+        if peer.use_count() <= 1 {
             break;
         }
         if let Some(rpc) = endpoint.find_rpc(&peer.name, id | 1) {
             endpoint.forget(&rpc);
         }
     }
-}
-
-fn authenticate(session: &Session, control: &SealedControl, skb: &Skb) -> Outcome {
-    let mut copy = [0; MAX_HEADER];
-    let n = skb.len().min(MAX_HEADER);
-    let bytes = copy.get_mut(..n).ok_or(Counter::MalformedShort)?;
-    if !skb.copy_bits(0, bytes) {
-        return Err(Counter::MalformedShort);
-    }
-    session.open_control(control, bytes)
 }
 
 /// An acknowledgment; `sealed` if it is authenticated. Only such ones count for sealed RPCs.
@@ -558,7 +572,6 @@ fn handle_ack(endpoint: &Endpoint, name: &SockAddr, sealed: bool, ack: &Ack) {
     }
     let action = rpc.state.lock().core.handle_ack();
     if action == Action::Free {
-        rpc.peer.add_recent(rpc.id);
         endpoint.forget(&rpc);
     }
 }
@@ -678,7 +691,11 @@ fn unknown_rpc(
         }
         _ => return Err(Counter::DropUnknownRpc),
     };
-    let peer = endpoint.peer(*name, skb.dest()).map_err(|_| Counter::DropNoMemory)?;
+    // Whoever asks need not be remembered.
+    let peer = match endpoint.find_peer(name) {
+        Some(peer) => peer,
+        None => Peer::new(&endpoint.ns, *name, skb.dest()).map_err(|_| Counter::DropNoMemory)?,
+    };
     endpoint.send_control(&peer, session, id, &answer);
     Ok(())
 }

@@ -18,6 +18,9 @@ use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::sock::SockRef;
 use crate::tls::Session;
 
+/// Beyond this receive buffers are not charged any more.
+const MAX_FORCED: usize = 1 << 30;
+
 /// One RPC at one end.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Rpc {
@@ -59,6 +62,10 @@ pub(crate) struct State {
     pub(crate) error: Option<Error>,
     /// The program can have it.
     pub(crate) ready: bool,
+    /// The program has it, or is just getting it.
+    pub(crate) taken: bool,
+    /// It is over, and the program gets nothing.
+    pub(crate) gone: bool,
     /// The response has been handed in. (It may not have been sent yet.)
     replied: bool,
     /// A request of which nothing has been authenticated: its session counts it.
@@ -102,6 +109,8 @@ impl Rpc {
             incoming: Incoming::new(),
             error: None,
             ready: false,
+            taken: false,
+            gone: false,
             replied: false,
             unproven: false,
             charged,
@@ -149,6 +158,11 @@ impl Rpc {
         self.state.lock().ready
     }
 
+    /// Will the program get nothing of it any more?
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().gone
+    }
+
     /// The id of the response, if it is wanted and nobody is making it: given out once.
     pub(super) fn claim_reply(&self) -> Option<u64> {
         let mut state = self.state.lock();
@@ -194,6 +208,10 @@ impl Rpc {
     /// Reserves room for an incoming message of `length` bytes, whether there is any or not.
     pub(super) fn force_charge(&self, state: &mut State, length: u32) {
         let bytes = Self::charge_for(length);
+        if self.sk.rmem() > MAX_FORCED {
+            // The count could overflow: it is full enough to keep everything else out.
+            return;
+        }
         self.sk.force_charge_rmem(bytes);
         state.charged += bytes;
     }

@@ -110,7 +110,9 @@ impl Skb {
     /// drop it all.
     pub fn take_frag_list(&mut self) -> Result<SkbQueue> {
         let mut queue = SkbQueue::new();
-        if !self.has_frag_list() {
+        // IP's reassembly leaves a frag_list, too: of payload, not of packets.
+        let chained = self.gso().is_some_and(|gso| gso.kind & super::Gso::FRAGLIST != 0);
+        if !chained || !self.has_frag_list() {
             return Ok(queue);
         }
         self.make_head_writable(GFP_ATOMIC)?;

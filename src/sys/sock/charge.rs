@@ -55,7 +55,7 @@ impl Sock {
         fits
     }
 
-    /// Charges without asking.
+    /// Charges without asking. (Whoever does so must bound it otherwise: the count is an i32.)
     #[inline]
     pub fn force_charge_rmem(&self, bytes: usize) {
         atomic!(AtomicI32, self, sk_backlog.rmem_alloc).fetch_add(bytes as i32, Ordering::Relaxed);
