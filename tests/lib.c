@@ -443,11 +443,6 @@ unsigned long long counter(const struct side *side, const char *name)
 	return value;
 }
 
-bool nobody(int error)
-{
-	return error == ENOTCONN || error == ETIMEDOUT;
-}
-
 static bool all_gone(const struct side *side, const char *name)
 {
 	unsigned long long left = 0;

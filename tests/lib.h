@@ -113,9 +113,6 @@ void fill(void *buf, size_t len, uint64_t seed);
 /* Offset of the first byte that is not as fill() made it, or -1. */
 ssize_t check(const void *buf, size_t len, uint64_t seed);
 
-/* Is it an errno for "there is nobody on that port"? */
-bool nobody(int error);
-
 uint64_t mix(uint64_t x);
 
 /* A key for one direction, good for tests only: all of it from @seed. */

@@ -111,6 +111,69 @@ static void test_keys(void)
 	close(fd);
 }
 
+static void exchange(int cfd, int sfd, const union addr *to, size_t len,
+		     bool sealed, const char *what);
+
+/* What kTLS has and Homa has not (yet), and how many sessions there can be. */
+static void test_limits(void)
+{
+	int fd = open_socket(&client, family), count;
+	union addr to = addr_of(&server, family, 99);
+	struct tls12_crypto_info_aes_gcm_256 *aes;
+	struct homa_tls_key key;
+
+	make_key(&key, &to, 1);
+	aes = &key.crypto.aes_gcm_256;
+	aes->info.cipher_type = TLS_CIPHER_AES_GCM_256;
+	fails(set_size(fd, TLS_TX, &key,
+		       HOMA_TLS_KEY_SIZE(key.crypto.aes_gcm_256)), EOPNOTSUPP,
+	      "%s: AES-256", name);
+	make_key(&key, &to, 1);
+	key.crypto.info.version = TLS_1_2_VERSION;
+	fails(set_key(fd, TLS_TX, &key), EOPNOTSUPP, "%s: TLS 1.2", name);
+
+	for (count = 0; count < 200000; count++) {
+		to = addr_of(&server, family, 1 + count % 0xffff);
+		if (family == AF_INET)
+			to.in4.sin_addr.s_addr ^= htonl(count / 0xffff);
+		else
+			to.in6.sin6_addr.s6_addr[12] ^= count / 0xffff;
+		make_key(&key, &to, count);
+		if (set_key(fd, TLS_TX, &key))
+			break;
+	}
+	ok(count >= 1000 && count < 200000 &&
+	   (errno == ENOSPC || errno == ENOMEM || errno == ENOBUFS),
+	   "%s: after %d sessions of a socket: %s", name, count,
+	   strerror(errno));
+	close(fd);
+}
+
+/* What was sent in clear before there was a session does not go on in clear. */
+static void test_begin(void)
+{
+	int fd = open_socket(&client, family);
+	int sfd = open_server(&server, family, 99);
+	union addr to = addr_of(&server, family, 99);
+	struct rpc waiting, rpc;
+
+	must(request(fd, &to, "in clear", 8, 3));
+	is(receive(sfd, buf, sizeof(buf), 0, &waiting), 8,
+	   "%s: a request in clear arrives", name);
+	seal(fd, &client, sfd, &server, family);
+	is(receive(fd, buf, sizeof(buf), 0, &rpc), -1,
+	   "%s: then a session begins: it fails", name);
+	is(rpc.error, ECONNRESET, "%s: ... with ECONNRESET", name);
+	is(rpc.cookie, 3, "%s: ... and its cookie", name);
+	reply(sfd, &waiting, "in clear", 8);
+	usleep(200000);
+	fails(receive(fd, buf, sizeof(buf), MSG_DONTWAIT, &rpc), EAGAIN,
+	      "%s: ... nor does an answer come", name);
+	exchange(fd, sfd, &to, 100, true, "the session");
+	close(fd);
+	close(sfd);
+}
+
 /* One exchange whose messages must both be marked sealed (or not). */
 static void exchange(int cfd, int sfd, const union addr *to, size_t len,
 		     bool sealed, const char *what)
@@ -227,85 +290,106 @@ static void test_refusal(void)
 	close(sfd);
 }
 
-/*
- * A request of @len that must not arrive, and fails with ETIMEDOUT while
- * @drops of the server grows.
- */
-static void not_delivered(int fd, int sfd, size_t len, const char *drops,
-			  const char *what)
+/* A request that must not arrive, and whose failure is awaited later. */
+struct trial {
+	int fd;
+	uint64_t start;
+	const char *what;
+};
+
+static struct trial trials[16];
+static int trials_begun;
+
+/* It is sent, and @drops of the server grows at once. */
+static void trial_begin(int fd, int sfd, size_t len, const char *drops,
+			const char *what)
 {
 	union addr to = addr_of(&server, family, 99);
 	unsigned long long before = counter(&server, drops);
-	uint64_t start = now_ms();
 	struct rpc rpc;
 
+	trials[trials_begun++] = (struct trial){ fd, now_ms(), what };
 	is(request(fd, &to, buf, len, 9), len, "%s: %s: sent", name, what);
-	is(receive(fd, buf, sizeof(buf), 0, &rpc), -1, "%s: %s: fails", name,
-	   what);
-	is(rpc.error, ETIMEDOUT, "%s: %s: ETIMEDOUT", name, what);
-	is(rpc.cookie, 9, "%s: %s: cookie", name, what);
-	ok(now_ms() - start < TIMEOUT_MS, "%s: %s: after %d ms", name, what,
-	   (int)(now_ms() - start));
+	usleep(100000);
 	ok(counter(&server, drops) > before, "%s: %s: %s grew by %lld", name,
 	   what, drops, counter(&server, drops) - before);
 	fails(receive(sfd, buf, sizeof(buf), MSG_DONTWAIT, &rpc), EAGAIN,
 	      "%s: %s: nothing arrived", name, what);
 }
 
+static void trials_end(int sfd)
+{
+	struct trial *t;
+	struct rpc rpc;
+	int ms;
+
+	for (t = trials; t < trials + trials_begun; t++) {
+		is(receive(t->fd, buf, sizeof(buf), 0, &rpc), -1,
+		   "%s: %s: fails", name, t->what);
+		is(rpc.error, ETIMEDOUT, "%s: %s: ETIMEDOUT", name, t->what);
+		is(rpc.cookie, 9, "%s: %s: cookie", name, t->what);
+		ms = now_ms() - t->start;
+		ok(ms < TIMEOUT_MS + 1000, "%s: %s: after %d ms", name,
+		   t->what, ms);
+		close(t->fd);
+	}
+	fails(receive(sfd, buf, sizeof(buf), MSG_DONTWAIT, &rpc), EAGAIN,
+	      "%s: nothing arrived in all that time", name);
+	trials_begun = 0;
+}
+
 static void test_wrong_keys(void)
 {
-	int sfd = open_server(&server, family, 99), fd, other;
+	int sfd = open_server(&server, family, 99), fd;
 	union addr to = addr_of(&server, family, 99), addr;
+	struct homa_tls_key key;
 
 	/* Other keys at each end. */
-	fd = open_socket(&client, family);
-	addr = name_of(fd);
-	addr = addr_of(&client, family, port_of(&addr));
+	fd = open_server(&client, family, 300);
+	addr = addr_of(&client, family, 300);
 	seal_one(fd, &to, 21, 22);
 	seal_one(sfd, &addr, 22, 23);
-	not_delivered(fd, sfd, 100, "TlsDecryptError", "wrong key");
-	not_delivered(fd, sfd, 300000, "TlsDecryptError", "wrong key, large");
+	trial_begin(fd, sfd, 100, "TlsDecryptError", "wrong key");
 
-	/* It harms nobody else. */
-	other = open_socket(&client, family);
-	seal(other, &client, sfd, &server, family);
-	exchange(other, sfd, &to, 5000, true, "after wrong keys");
-	close(other);
-	close(fd);
-
-	/* The same key, another IV. */
 	fd = open_server(&client, family, 301);
 	addr = addr_of(&client, family, 301);
-	{
-		struct homa_tls_key key;
+	seal_one(fd, &to, 24, 25);
+	seal_one(sfd, &addr, 25, 26);
+	trial_begin(fd, sfd, 300000, "TlsDecryptError", "wrong key, large");
 
-		seal_one(fd, &to, 31, 32);
-		make_key(&key, &addr, 31);
-		key.crypto.aes_gcm_128.iv[0] ^= 1;
-		must(set_key(sfd, TLS_RX, &key));
-		make_key(&key, &addr, 32);
-		must(set_key(sfd, TLS_TX, &key));
-	}
-	not_delivered(fd, sfd, 100, "TlsDecryptError", "wrong IV");
-	close(fd);
+	/* The same key, another IV. */
+	fd = open_server(&client, family, 302);
+	addr = addr_of(&client, family, 302);
+	seal_one(fd, &to, 31, 32);
+	make_key(&key, &addr, 31);
+	key.crypto.aes_gcm_128.iv[0] ^= 1;
+	must(set_key(sfd, TLS_RX, &key));
+	make_key(&key, &addr, 32);
+	must(set_key(sfd, TLS_TX, &key));
+	trial_begin(fd, sfd, 100, "TlsDecryptError", "wrong IV");
 
 	/* Only one side has keys. */
 	fd = open_socket(&client, family);
 	seal_one(fd, &to, 41, 42);
-	not_delivered(fd, sfd, 100, "drop_no_session", "server without keys");
-	close(fd);
-	fd = open_server(&client, family, 302);
-	addr = addr_of(&client, family, 302);
-	seal_one(sfd, &addr, 51, 52);
-	not_delivered(fd, sfd, 100, "drop_plain", "client without keys");
-	close(fd);
-
-	/* Keys swapped: what is sealed for one direction opens in no other. */
+	trial_begin(fd, sfd, 100, "drop_no_session", "server without keys");
 	fd = open_server(&client, family, 303);
 	addr = addr_of(&client, family, 303);
+	seal_one(sfd, &addr, 51, 52);
+	trial_begin(fd, sfd, 100, "drop_plain", "client without keys");
+
+	/* Keys swapped: what is sealed for one direction opens in no other. */
+	fd = open_server(&client, family, 304);
+	addr = addr_of(&client, family, 304);
 	seal_one(fd, &to, 61, 62);
 	seal_one(sfd, &addr, 61, 62);
-	not_delivered(fd, sfd, 100, "TlsDecryptError", "directions swapped");
+	trial_begin(fd, sfd, 100, "TlsDecryptError", "directions swapped");
+
+	/* All that harms nobody else. */
+	fd = open_socket(&client, family);
+	seal(fd, &client, sfd, &server, family);
+	exchange(fd, sfd, &to, 5000, true, "beside wrong keys");
+	trials_end(sfd);
+	exchange(fd, sfd, &to, 5000, true, "after wrong keys");
 	close(fd);
 	close(sfd);
 }
@@ -373,6 +457,8 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} tests[] = {
 		{ "keys", test_keys },
+		{ "limits", test_limits },
+		{ "begin", test_begin },
 		{ "sessions", test_sessions },
 		{ "refusal", test_refusal },
 		{ "wrong_keys", test_wrong_keys },
