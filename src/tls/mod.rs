@@ -32,7 +32,7 @@ pub(crate) use self::install::KeySetting;
 pub(crate) use self::keys::{Keys, Opened as OpenedRecord};
 
 /// Requests of one peer of which no record has been authenticated: no more are kept at a time.
-const MAX_UNPROVEN: u32 = 1024;
+const MAX_UNPROVEN: u32 = 256;
 
 /// Why a record gave no plaintext.
 #[derive(Clone, Copy, PartialEq, Eq)]
