@@ -3,7 +3,10 @@
 //! A concurrent hash table of reference-counted objects, with one lock per bucket.
 
 use super::lock::{new_spinlock_bh, SpinLockBh};
-use ::core::mem;
+use ::core::{
+    mem,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use kernel::{alloc::Flags, prelude::*, sync::Arc};
 
 /// Entries of a bucket, next to their hashes. Its memory is kept once it was needed.
@@ -18,6 +21,7 @@ pub struct Table<T> {
     /// Never grows after `new`: its elements do not move.
     buckets: KVVec<SpinLockBh<Bucket<T>>>,
     mask: usize,
+    count: AtomicUsize,
 }
 
 impl<T: Send + Sync> Table<T> {
@@ -33,7 +37,7 @@ impl<T: Send + Sync> Table<T> {
             // SAFETY: the slot is within the capacity, and initialised by now.
             unsafe { vec.inc_len(1) };
         }
-        Ok(Self { buckets: vec, mask: n - 1 })
+        Ok(Self { buckets: vec, mask: n - 1, count: AtomicUsize::new(0) })
     }
 
     fn bucket(&self, hash: u64) -> &SpinLockBh<Bucket<T>> {
@@ -41,14 +45,27 @@ impl<T: Send + Sync> Table<T> {
         &self.buckets[hash as usize & self.mask]
     }
 
-    /// Counts the entries, bucket by bucket: for statistics and tests.
+    /// How many entries there are; exact when nobody writes.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.buckets.iter().map(|b| b.lock().len()).sum()
+        self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether there is no entry; like [`Self::len`], a walk over all buckets.
-    pub fn is_empty(&self) -> bool {
-        self.buckets.iter().all(|b| b.lock().is_empty())
+    /// Adds an entry to a bucket. ENOMEM.
+    fn push(&self, bucket: &mut Bucket<T>, hash: u64, item: Arc<T>) -> Result {
+        bucket.push((hash, item), GFP_ATOMIC)?;
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes element `at` out of a bucket, filling the hole with the last one.
+    fn swap_remove(&self, bucket: &mut Bucket<T>, at: usize) -> Option<(u64, Arc<T>)> {
+        let last = bucket.pop()?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        match bucket.get_mut(at) {
+            Some(hole) => Some(mem::replace(hole, last)),
+            None => Some(last),
+        }
     }
 
     /// The first entry with this hash for which `is` holds.
@@ -71,7 +88,7 @@ impl<T: Send + Sync> Table<T> {
 
     /// Adds an entry. ENOMEM.
     pub fn insert(&self, hash: u64, item: Arc<T>) -> Result {
-        Ok(self.bucket(hash).lock().push((hash, item), GFP_ATOMIC)?)
+        self.push(&mut self.bucket(hash).lock(), hash, item)
     }
 
     /// Adds an entry, unless one with this hash and `same(entry)` is there: then returns that one.
@@ -85,7 +102,7 @@ impl<T: Send + Sync> Table<T> {
         if let Some((_, there)) = bucket.iter().find(|(h, i)| *h == hash && same(i)) {
             return Ok(Some(there.clone()));
         }
-        bucket.push((hash, item), GFP_ATOMIC)?;
+        self.push(&mut bucket, hash, item)?;
         Ok(None)
     }
 
@@ -102,7 +119,7 @@ impl<T: Send + Sync> Table<T> {
         }
         bucket.reserve(1, GFP_ATOMIC)?;
         let item = make()?;
-        bucket.push((hash, item.clone()), GFP_ATOMIC)?;
+        self.push(&mut bucket, hash, item.clone())?;
         Ok(item)
     }
 
@@ -112,7 +129,7 @@ impl<T: Send + Sync> Table<T> {
         let Some(at) = bucket.iter().position(|(_, i)| Arc::ptr_eq(i, item)) else {
             return false;
         };
-        let gone = swap_remove(&mut bucket, at);
+        let gone = self.swap_remove(&mut bucket, at);
         drop(bucket);
         // The last reference may go here: not under the lock.
         drop(gone);
@@ -137,7 +154,7 @@ impl<T: Send + Sync> Table<T> {
                     at += 1;
                     continue;
                 }
-                let gone = swap_remove(&mut guard, at);
+                let gone = self.swap_remove(&mut guard, at);
                 drop(guard);
                 drop(gone);
                 guard = bucket.lock();
@@ -152,18 +169,10 @@ impl<T: Send + Sync> Table<T> {
     pub fn drain(&self, mut f: impl FnMut(Arc<T>)) {
         for bucket in &self.buckets[..] {
             let all = mem::take(&mut *bucket.lock());
+            self.count.fetch_sub(all.len(), Ordering::Relaxed);
             for (_, item) in all {
                 f(item);
             }
         }
-    }
-}
-
-/// Takes element `at` out of a bucket, filling the hole with the last one.
-fn swap_remove<T>(bucket: &mut Bucket<T>, at: usize) -> Option<(u64, Arc<T>)> {
-    let last = bucket.pop()?;
-    match bucket.get_mut(at) {
-        Some(hole) => Some(mem::replace(hole, last)),
-        None => Some(last),
     }
 }
