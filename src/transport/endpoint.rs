@@ -203,7 +203,7 @@ impl Endpoint {
         }
         let peer = self.peer(request.to, Addr::ANY)?;
         let dst = peer.route(self)?;
-        let session = peer.session();
+        let (session, ack, patience) = peer.for_request();
         let config = &self.ns.config;
         let (identity, mut out) = match session {
             Some(session) => {
@@ -233,8 +233,7 @@ impl Endpoint {
             None if request.sealed || self.is_sealed_only() => return Err(ENOKEY),
             None => {
                 let id = self.ns.next_id();
-                let ack =
-                    peer.pop_ack().map(|id| Ack { client_id: id, server_port: peer.name.port });
+                let ack = ack.map(|id| Ack { client_id: id, server_port: peer.name.port });
                 let data = plain_data(length, ack);
                 let common = self.common(&peer, id);
                 let out = Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)?;
@@ -255,7 +254,7 @@ impl Endpoint {
         out.transmit(&self.sk, &dst, &mut progress, &mut queue);
         let now = now_ns();
         let mut state = core::Rpc::client(now, config, progress);
-        state.set_patience(now, peer.patience());
+        state.set_patience(now, patience);
         let sealed_id = identity.session.clone().zip(MessageId::new(identity.id));
         let rpc = Rpc::new(&self.ns, self.sk.clone(), peer.to_arc(), identity, state, 0)
             .inspect_err(|_| {

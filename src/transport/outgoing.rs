@@ -22,6 +22,7 @@ use crate::protocol::wire::{
 };
 use crate::sys::builder::SkbBuilder;
 use crate::sys::route::Dst;
+use crate::sys::secret::SecretBuf;
 use crate::sys::skb::{Gso, SkBuff, Skb};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::{Sock, WmemCharge};
@@ -64,7 +65,7 @@ enum Store {
         /// That packet, until it is sent.
         fresh: Option<SkBuff>,
         /// Its bytes from the transport header on.
-        bytes: KVec<u8>,
+        bytes: SecretBuf,
         _charge: WmemCharge,
     },
     /// Its segments.
@@ -328,9 +329,9 @@ impl Store {
         skb.set_owner_w(sk);
         let len = segment.stream.len();
         if segment.stream == layout.stream() && len <= cut.packet() {
-            let mut bytes = KVec::new();
-            bytes.extend_from_slice(skb.head(), GFP_KERNEL)?;
-            let _charge = WmemCharge::new(sk, bytes.capacity() as u32);
+            let mut bytes = SecretBuf::with_capacity(skb.head().len(), GFP_KERNEL)?;
+            bytes.append(skb.head());
+            let _charge = WmemCharge::new(sk, bytes.len() as u32);
             *self = Self::Packet { fresh: Some(builder.finish()), bytes, _charge };
             return Ok(());
         }

@@ -135,14 +135,15 @@ impl Peer {
         }
     }
 
-    /// How long to wait for it before asking.
-    pub(super) fn patience(&self) -> u64 {
-        self.state.lock().rtt.patience(&self.ns.config)
-    }
-
-    /// An acknowledgment to send along with DATA.
-    pub(super) fn pop_ack(&self) -> Option<u64> {
-        self.state.lock().acks.pop()
+    /// What a request to it needs: the session, if there is one; if not, an acknowledgment to send along;
+    /// and how long to wait before asking for the response.
+    pub(super) fn for_request(&self) -> (Option<Arc<Session>>, Option<u64>, u64) {
+        let mut state = self.state.lock();
+        let patience = state.rtt.patience(&self.ns.config);
+        match &state.session {
+            Some(session) => (Some(session.clone()), None, patience),
+            None => (None, state.acks.pop(), patience),
+        }
     }
 
     /// The server here forgets its plain request `id`.

@@ -246,8 +246,8 @@ fn new_request(
     let core = core::Rpc::server(now_ns(), &ns.config, msgin);
     let name = peer.name;
     let id = identity.id;
-    let rpc = Rpc::new(ns, endpoint.sk.clone(), peer.clone(), identity, core, charge)
-        .map_err(|_| {
+    let rpc =
+        Rpc::new(ns, endpoint.sk.clone(), peer.clone(), identity, core, charge).map_err(|_| {
             endpoint.sk.uncharge_rmem(charge);
             Counter::DropNoMemory
         })?;
