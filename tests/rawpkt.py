@@ -485,6 +485,7 @@ def sealed_structure(s):
 def sealed_forged(s):
     """In a session, what nobody authenticated changes nothing."""
     session = Session(s)
+    session.id()        # Acknowledgments in DATA cannot name id 0.
     data, number = rng.randbytes(3000), session.id()
     s.peer.send(*session.seal(number, data))
     got = s.sock.receive(2)
@@ -518,8 +519,13 @@ def sealed_forged(s):
     if got:
         s.sock.reply(got, data[::-1])
         assembler = Assembler(session.rx)
-        ok(s.peer.receive_message(assembler, number | 1), s.name("after all that the request is answered"))
-        same(assembler.plaintext(number | 1), data[::-1], s.name("rightly"))
+        if ok(s.peer.receive_message(assembler, number | 1), s.name("after all that the request is answered")):
+            same(assembler.plaintext(number | 1), data[::-1], s.name("rightly"))
+        # Nor can a forged acknowledgment make the server forget the answer.
+        s.grows("drop_plain", control_packet(ACK, session.port, PORT, number, acks((number, PORT))),
+                what="forged ACK of an answer")
+        s.grows("drop_plain", data_packet(session.port, PORT, number + 100, 3000, 0, b"x" * 1400, ack=(number, PORT)),
+                what="plain DATA with an acknowledgment of an answer")
         s.peer.drain()
         with Growth(s.server) as growth:
             s.peer.send(good)
