@@ -399,7 +399,8 @@ static void parse(int argc, char **argv)
 	}
 	if (optind < argc || clients < 1 || clients >= MAX_NODES ||
 	    outstanding < 1 || outstanding > MAX_OUTSTANDING || rpcs < 1 ||
-	    rpcs * 2 > MAX_RPCS || threads < 1 || threads > 16 || min_len < 1 ||
+	    rpcs * 2 > MAX_RPCS || (remote && rpcs > MAX_RPCS / 32) ||
+	    threads < 1 || threads > 16 || min_len < 1 ||
 	    max_len < min_len || max_len > HOMA_MAX_MESSAGE_LENGTH) {
 		fputs("stress: a number is out of range\n", stderr);
 		exit(2);
@@ -413,10 +414,13 @@ int main(int argc, char **argv)
 	union addr caddr, saddr;
 	unsigned long long bad;
 	uint64_t start, ms;
-	int i, j, port;
+	int i, j, port, first = 0;
 
 	parse(argc, argv);
 	setup(seconds);
+	/* Several programs may send to one server: it must tell them apart. */
+	if (remote)
+		first = seed % 32 * (MAX_RPCS / 32);
 	signal(SIGTERM, on_term);
 	/* Known ports, so that both sides know them before there is traffic. */
 	port = family == AF_INET ? 1000 : 2000;
@@ -429,7 +433,7 @@ int main(int argc, char **argv)
 			c = new_node(&client, port + 1 + i);
 			c->to[c->targets++] = saddr;
 			c->quota = rpcs / clients;
-			c->base = i * c->quota;
+			c->base = first + i * c->quota;
 			total += c->quota;
 			if (sealed)
 				seal_one(c->fd, &saddr, seed * 1000 + 2 * i,
@@ -478,7 +482,9 @@ int main(int argc, char **argv)
 	if (sealed)
 		is(counter(&client, "TlsDecryptError") +
 		   counter(&server, "TlsDecryptError"), bad, "all records open");
-	/* Another server may run beside this one. */
+	/* What is elsewhere, or beside a server, is not ours to judge. */
+	if (remote)
+		server = client;
 	if (!serve)
 		check_clean();
 	return tap_end();
