@@ -23,6 +23,11 @@ for i in $(seq $((n - 1))); do
 	sed 's/^/# /' "/tmp/many.$i"
 done
 kill $server
-wait $server && echo "ok $n - server" || { echo "not ok $n - server"; sed 's/^/# /' /tmp/serve.out; }
+if wait $server; then
+	echo "ok $n - server"
+else
+	echo "not ok $n - server"
+	sed 's/^/# /' /tmp/serve.out
+fi
 grep -h ' ms, ' /tmp/many.* /tmp/serve.out
 echo "1..$n"
