@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A simulator: hundreds of hosts of the protocol core on a modelled network, in virtual time.
+//!
+//! Everything that happens in a run follows from its options and one seed.
+//!
+//! - [`host`]: a host, made of the core's state machines: the very files the kernel module compiles;
+//! - [`packet`]: real headers, modelled payload; [`ledger`]: what was encrypted.
+
+#![warn(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod host;
+pub mod ledger;
+pub mod packet;
