@@ -12,4 +12,8 @@
 
 pub mod host;
 pub mod ledger;
+pub mod net;
 pub mod packet;
+pub mod pool;
+pub mod queue;
+pub mod random;

@@ -8,6 +8,10 @@
 //! send ([`Host::poll_transmit`]) as fast as its network card takes it, and what it has to tell
 //! ([`Host::poll_event`]).
 
+mod basic;
+
+pub use basic::Basic;
+
 use homa_core::config::Config;
 use homa_core::rpc::Failure;
 
