@@ -32,6 +32,9 @@ mod backend {
     }
 
     pub(super) fn reserve<T>(raw: &mut Raw<T>, additional: usize) -> Result<(), AllocError> {
+        if raw.capacity() - raw.len() < additional && super::fault::strikes() {
+            return Err(AllocError);
+        }
         raw.try_reserve(additional).map_err(|_| AllocError)
     }
 
@@ -39,6 +42,37 @@ mod backend {
         reserve(raw, 1)?;
         raw.push(value);
         Ok(())
+    }
+}
+
+#[cfg(not(MODULE))]
+pub mod fault {
+    //! Allocations that fail because a test or the simulator wants it, in its own thread.
+
+    use std::cell::Cell;
+
+    std::thread_local! {
+        /// Of 2^32 allocations so many fail; and the state of what decides which.
+        static STATE: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
+    }
+
+    /// Runs `what`, in which an allocation fails with this probability (0 to 1); which ones follows from `seed`.
+    pub fn with<R>(seed: u64, probability: f64, what: impl FnOnce() -> R) -> R {
+        let before = STATE.replace(((probability * f64::from(u32::MAX)) as u32, seed | 1));
+        let result = what();
+        STATE.set(before);
+        result
+    }
+
+    /// Does the next allocation fail?
+    pub(super) fn strikes() -> bool {
+        let (odds, state) = STATE.get();
+        if odds == 0 {
+            return false;
+        }
+        let state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        STATE.set((odds, state));
+        (state >> 32) as u32 <= odds
     }
 }
 
