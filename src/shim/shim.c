@@ -171,6 +171,16 @@ void *shim_gro_header(struct sk_buff *skb, unsigned int len)
 	return skb_gro_header(skb, off + len, off);
 }
 
+void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,
+			 unsigned int offset)
+{
+	struct page *page = virt_to_head_page(skb->head);
+
+	skb_frag_fill_page_desc(frag, page,
+				skb->data + offset - (u8 *)page_address(page),
+				skb_headlen(skb) - offset);
+}
+
 unsigned int shim_mac_header_len(const struct sk_buff *skb)
 {
 	return skb_mac_header_len(skb);

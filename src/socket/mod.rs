@@ -9,6 +9,7 @@
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
 
+use crate::protocol::wire::data_header_len;
 use crate::sys::gro::GroVerdict;
 use crate::sys::gso::{GsoSkb, Segments};
 use crate::sys::netns;
@@ -134,7 +135,11 @@ impl DatagramProtocol for Homa {
         offload::segment(skb)
     }
 
-    fn gro_same(held: &[u8], new: &[u8]) -> GroVerdict {
-        offload::same_message(held, new)
+    fn gro_header_len(head: &[u8]) -> Option<usize> {
+        data_header_len(head)
+    }
+
+    fn gro_same(held: &[u8], new: &[u8], payload: usize) -> GroVerdict {
+        offload::same_message(held, new, payload)
     }
 }

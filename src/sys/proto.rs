@@ -30,7 +30,7 @@ pub trait DatagramProtocol: Sized + 'static {
     const PROTOCOL: u8;
     /// Its name in /proc/net/protocols (at most 31 bytes); IPv6's gets "v6" appended.
     const NAME: &'static str;
-    /// How many bytes of a packet [`Self::gro_same`] wants to see; 0: no GRO.
+    /// How many bytes of a packet [`Self::gro_header_len`] wants to see: no shorter header is joined. 0: no GRO.
     const GRO_HEADER: usize;
 
     /// What belongs to one socket. It may keep the `SockRef` it was made with: the circle is cut when the socket is closed.
@@ -87,8 +87,12 @@ pub trait DatagramProtocol: Sized + 'static {
     /// Cuts a packet made with [`Skb::set_gso`](super::skb::Skb::set_gso): [`GsoSkb::cut`], and mend the headers.
     fn gso_segment(skb: &mut GsoSkb<'_>) -> Result<Segments>;
 
-    /// Whether a packet is to be chained behind one that is held: both between the same addresses; the first `GRO_HEADER` bytes of each.
-    fn gro_same(held: &[u8], new: &[u8]) -> GroVerdict;
+    /// The length of a packet's header, of which these are the first `GRO_HEADER` bytes; None if it is not to be joined to any.
+    fn gro_header_len(head: &[u8]) -> Option<usize>;
+
+    /// Whether a packet is to be joined to one that is held, and how: both between the same addresses; so many bytes of each as
+    /// `gro_header_len` said of the new one; the held one has `payload` bytes behind them.
+    fn gro_same(held: &[u8], new: &[u8], payload: usize) -> GroVerdict;
 }
 
 /// <uapi/linux/eventpoll.h>, whose macros bindgen does not understand.

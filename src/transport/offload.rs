@@ -1,28 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cutting large packets and chaining small ones, for the stack.
+//! Cutting large packets and joining small ones, for the stack.
 //!
 //! A segment of ours is a DATA header and up to 64 KiB of payload. Cut, each packet gets a copy of
 //! the header; only the sequence, which is the place of the payload, differs from packet to packet.
 
 use kernel::prelude::*;
 
-use crate::protocol::wire::{at, DATA_LEN, SEALED_DATA_LEN};
+use crate::protocol::wire::{at, data_header_len, join, Join, DATA_LEN};
 use crate::sys::gro::GroVerdict;
 use crate::sys::gso::{GsoSkb, Segments};
 
-/// Bytes that [`same_message`] looks at.
-pub(crate) const GRO_HEADER: usize = 28;
+/// What GRO has to see of a packet to know how long its header is: that of plain DATA, the shortest that is joined.
+pub(crate) const GRO_HEADER: usize = DATA_LEN;
 
 /// Bytes of the header of a DATA packet, by its data offset field; EINVAL for any other packet.
 fn header_len(skb: &mut GsoSkb<'_>) -> Result<usize> {
-    let header = skb.header(DATA_LEN).ok_or(EINVAL)?;
-    let doff = header.get(at::DOFF).ok_or(EINVAL)?;
-    match usize::from(doff >> 4) * 4 {
-        DATA_LEN => Ok(DATA_LEN),
-        SEALED_DATA_LEN => Ok(SEALED_DATA_LEN),
-        _ => Err(EINVAL),
-    }
+    skb.header(DATA_LEN).and_then(data_header_len).ok_or(EINVAL)
 }
 
 /// Cuts a segment into packets.
@@ -42,13 +36,11 @@ pub(crate) fn segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {
     Ok(segments)
 }
 
-/// May GRO chain `new` behind `held`? Yes if both are DATA of one message.
-pub(crate) fn same_message(held: &[u8], new: &[u8]) -> GroVerdict {
-    let key = |h: &[u8]| -> Option<([u8; 4], u8, [u8; 8])> {
-        Some((*h.first_chunk()?, *h.get(at::TYPE)?, *h.get(at::SENDER_ID..)?.first_chunk()?))
-    };
-    match (key(held), key(new)) {
-        (Some(a), Some(b)) if a == b && a.1 & 0xf == 0 => GroVerdict::Chain,
-        _ => GroVerdict::Separate,
+/// May GRO join `new` to `held`, which has `payload` bytes of payload?
+pub(crate) fn same_message(held: &[u8], new: &[u8], payload: usize) -> GroVerdict {
+    match join(held, new, payload) {
+        Join::Continues => GroVerdict::Merge,
+        Join::SameMessage => GroVerdict::Chain,
+        Join::Separate => GroVerdict::Separate,
     }
 }

@@ -2,46 +2,43 @@
 
 //! Big-endian fields at fixed places of a fixed-size header.
 //!
-//! The place is a constant and checked when compiling, so none of these can fail, and each is a
-//! load or a store.
+//! The place is a constant and checked when compiling, so none of these can fail, and each is one
+//! load or store. (Put together byte by byte they would not be: the compiler sees through that only
+//! in simple surroundings.)
 
-#![allow(clippy::indexing_slicing)] // Every index is below N: asserted at compile time.
+/// The `L` bytes at `AT`.
+#[inline(always)]
+fn bytes_at<const AT: usize, const L: usize, const N: usize>(b: &[u8; N]) -> [u8; L] {
+    const { assert!(AT + L <= N) };
+    match b.split_at(AT).1.first_chunk() {
+        Some(bytes) => *bytes,
+        // Not reached, by the assertion.
+        None => [0; L],
+    }
+}
 
 /// The byte at `AT`.
 #[inline(always)]
 pub(super) fn u8_at<const AT: usize, const N: usize>(b: &[u8; N]) -> u8 {
-    const { assert!(AT < N) };
-    b[AT]
+    u8::from_be_bytes(bytes_at::<AT, 1, N>(b))
 }
 
 /// The two bytes at `AT`.
 #[inline(always)]
 pub(super) fn u16_at<const AT: usize, const N: usize>(b: &[u8; N]) -> u16 {
-    const { assert!(AT + 2 <= N) };
-    u16::from_be_bytes([b[AT], b[AT + 1]])
+    u16::from_be_bytes(bytes_at::<AT, 2, N>(b))
 }
 
 /// The four bytes at `AT`.
 #[inline(always)]
 pub(super) fn u32_at<const AT: usize, const N: usize>(b: &[u8; N]) -> u32 {
-    const { assert!(AT + 4 <= N) };
-    u32::from_be_bytes([b[AT], b[AT + 1], b[AT + 2], b[AT + 3]])
+    u32::from_be_bytes(bytes_at::<AT, 4, N>(b))
 }
 
 /// The eight bytes at `AT`.
 #[inline(always)]
 pub(super) fn u64_at<const AT: usize, const N: usize>(b: &[u8; N]) -> u64 {
-    const { assert!(AT + 8 <= N) };
-    u64::from_be_bytes([
-        b[AT],
-        b[AT + 1],
-        b[AT + 2],
-        b[AT + 3],
-        b[AT + 4],
-        b[AT + 5],
-        b[AT + 6],
-        b[AT + 7],
-    ])
+    u64::from_be_bytes(bytes_at::<AT, 8, N>(b))
 }
 
 /// Writes `bytes` at `AT`.
@@ -51,9 +48,7 @@ pub(super) fn put<const AT: usize, const L: usize, const N: usize>(
     bytes: [u8; L],
 ) {
     const { assert!(AT + L <= N) };
-    let mut i = 0;
-    while i < L {
-        b[AT + i] = bytes[i];
-        i += 1;
+    if let Some(place) = b.split_at_mut(AT).1.first_chunk_mut() {
+        *place = bytes;
     }
 }

@@ -56,7 +56,7 @@ pub struct SealFlags {
 
 impl SealFlags {
     const TLS13: u8 = 1 << 2;
-    const PLACE_FROM_IP_ID: u8 = 1 << 3;
+    pub(super) const PLACE_FROM_IP_ID: u8 = 1 << 3;
 
     fn to_wire(self) -> u8 {
         self.epoch.number()
