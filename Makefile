@@ -10,7 +10,7 @@ MO ?= target/kmod
 comma := ,
 
 .DEFAULT_GOAL := default
-.PHONY: default help setup build demo test bench fuzz lint stats clean
+.PHONY: default help setup build demo test test-debug bench fuzz lint stats clean
 
 default: build help
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make build   homa.ko for the stock Debian 7.3 kernel, in $(MO) (KDIR=... for another)'
 	@echo 'make demo    encrypted messages between two hosts, in a VM, with the proof'
 	@echo 'make test    every test: host, lint, headers, VMs'
+	@echo 'make test-debug  the VMs of it on a debug kernel: KASAN, lockdep, kmemleak, faults (hours)'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
 	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
 	@echo 'make lint    rustfmt, clippy, checkpatch, shellcheck'
@@ -36,6 +37,9 @@ demo: build
 
 test: build
 	@scripts/test
+
+test-debug: setup
+	@scripts/test-debug
 
 bench: build
 	@bench/run

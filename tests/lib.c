@@ -13,6 +13,8 @@
 struct side client = { .in4 = "127.0.0.1", .in6 = "::1" };
 struct side server = { .in4 = "127.0.0.1", .in6 = "::1" };
 
+int slow = 1;
+
 static int home_ns = -1;
 
 static void watchdog(int sig __maybe_unused)
@@ -40,13 +42,17 @@ static void read_side(struct side *side, const char *variable)
 
 void setup(unsigned int seconds)
 {
+	const char *factor = getenv("HOMA_SLOW");
+
+	if (factor)
+		slow = atoi(factor);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	read_side(&client, "HOMA_TEST_CLIENT");
 	read_side(&server, "HOMA_TEST_SERVER");
 	home_ns = must(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGALRM, watchdog);
-	alarm(seconds);
+	alarm(seconds * slow);
 	if (!getenv("HOMA_TEST_CLIENT"))
 		diag("on the loopback");
 }
@@ -448,7 +454,7 @@ static bool all_gone(const struct side *side, const char *name)
 	unsigned long long left = 0;
 	int i;
 
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < 50 * slow; i++) {
 		left = counter(side, name);
 		if (!left)
 			return true;

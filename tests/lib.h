@@ -52,9 +52,12 @@ struct rpc {
 	bool present;		/* there was a control message */
 };
 
+/* How many times as slow as usual the kernel is: HOMA_SLOW, which scripts/vm sets. */
+extern int slow;
+
 /*
  * Reads the environment, makes output unbuffered and ends the program, as
- * failed, after so many seconds. Call it first.
+ * failed, after so many seconds (times @slow). Call it first.
  */
 void setup(unsigned int seconds);
 
@@ -78,7 +81,7 @@ bool addr_equal(const union addr *a, const union addr *b);
  * A Homa socket on that side; receiving gives up (EAGAIN) after RECV_TIMEOUT
  * seconds, so that a lost message is a failed check and not a hang.
  */
-#define RECV_TIMEOUT 15
+#define RECV_TIMEOUT (15 * slow)
 int open_socket(const struct side *side, int family);
 
 /* The same, bound to a server port. */
