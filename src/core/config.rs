@@ -5,6 +5,8 @@
 //! Times are nanoseconds of a monotonic clock, sizes are bytes of a message as it is sent
 //! (sealed bytes, for a sealed message).
 
+use super::msgout::PROBE;
+
 /// One millisecond in the core's unit of time.
 pub const MS: u64 = 1_000_000;
 
@@ -24,10 +26,28 @@ pub struct Config {
     pub resend_max: u64,
     /// How long a peer may stay silent before its RPCs end with a time-out.
     pub timeout: u64,
+    /// How long an RPC may hear nothing that concerns it while its peer answers others: the peer may be
+    /// overloaded, but it may also drop just this.
+    pub rpc_timeout: u64,
+    /// Bytes that should have come are asked for after so long at the soonest, however near the peer is.
+    pub rto_min: u64,
+    /// A gap may be a packet that was overtaken: it is asked for after so long at the soonest.
+    pub reordering: u64,
+    /// Questions to a peer that answers none of them become as rare as this.
+    pub ask_max: u64,
+    /// Bytes that are asked for, or sent again, first when nothing came for long.
+    pub probe: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Config {
+    /// What [`Default`] gives.
+    pub const DEFAULT: Self = {
         Self {
             // One TSO segment and a bit: a 64 KiB message and its record overhead need no grant.
             unscheduled: 72_000,
@@ -36,6 +56,11 @@ impl Default for Config {
             need_ack_first: 50 * MS,
             resend_max: 200 * MS,
             timeout: 5_000 * MS,
+            rpc_timeout: 20_000 * MS,
+            rto_min: MS,
+            reordering: MS / 20,
+            ask_max: 1_000 * MS,
+            probe: PROBE,
         }
-    }
+    };
 }

@@ -17,7 +17,12 @@
 //! - [`wire`]: every packet, as bytes and as values;
 //! - [`layout`]: a message cut into records, segments and packets;
 //! - [`msgin`] and [`msgout`]: one message arriving, one leaving;
-//! - [`rpc`]: a request and its response, at either end; [`acks`]: what the client owes after it;
+//! - [`rpc`]: a request and its response, at either end; [`recovery`]: asking for what was lost;
+//!   [`acks`]: what the client owes after it;
+//! - [`peer`]: whether a host is alive, and how much may be asked of it; [`rtt`] and [`window`]: how far away and
+//!   how fast it is;
+//! - [`grant`]: who of all that would like to send to this host may; [`pacer`]: what of all that this host may
+//!   send is sent next; [`priority`]: which of the network's queues it takes; [`slab`]: what they are built on;
 //! - [`session`]: ids, sequence numbers, nonces, replay windows, epochs: what sealing needs to
 //!   remember between packets;
 //! - [`bpool`]: the receive pool that a program shares with its socket;
@@ -54,12 +59,16 @@ extern crate std;
 pub mod acks;
 pub mod bpool;
 pub mod config;
+pub mod grant;
 pub mod layout;
 pub mod mem;
 pub mod msgin;
 pub mod msgout;
+pub mod peer;
 pub mod recent;
+pub mod recovery;
 pub mod rpc;
 pub mod rtt;
 pub mod session;
+pub mod slab;
 pub mod wire;

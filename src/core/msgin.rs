@@ -76,6 +76,16 @@ impl MsgIn {
         self.length
     }
 
+    /// Bytes that are here.
+    pub fn received(&self) -> u32 {
+        self.received
+    }
+
+    /// One past the last byte that is here.
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
     /// Bytes not yet here.
     pub fn remaining(&self) -> u32 {
         self.length.saturating_sub(self.received)
@@ -206,11 +216,22 @@ impl MsgIn {
 
     /// The first bytes that should be here (the sender may have sent them) and are not.
     pub fn missing(&self) -> Option<Range> {
-        if let Some(gap) = self.gaps.first() {
-            return Some(*gap);
+        self.missing_in(Range { start: 0, end: self.granted })
+    }
+
+    /// The first bytes of `range` that should be here and are not.
+    pub fn missing_in(&self, range: Range) -> Option<Range> {
+        // Sorted: the first gap that ends behind the start is the first that can have part of it.
+        let at = self.gaps.partition_point(|gap| gap.end <= range.start);
+        if let Some(part) = self.gaps.get(at).and_then(|gap| gap.intersect(&range)) {
+            return Some(part);
         }
-        let tail = Range { start: self.end, end: self.granted };
-        (tail.len() > 0).then_some(tail)
+        range.intersect(&Range { start: self.end, end: self.granted })
+    }
+
+    /// Everything below `offset` is granted now.
+    pub fn grant(&mut self, offset: u32) {
+        self.granted = self.granted.max(offset.min(self.length));
     }
 
     /// The next grant to send, if one is due: everything below the returned offset.

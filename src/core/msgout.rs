@@ -8,6 +8,9 @@
 
 use super::msgin::Range;
 
+/// Bytes that are sent first when all was lost: about a packet.
+pub const PROBE: u32 = 1400;
+
 /// The progress of one outgoing message.
 ///
 /// # Invariants
@@ -16,16 +19,40 @@ use super::msgin::Range;
 #[derive(Debug)]
 pub struct MsgOut {
     length: u32,
-    unscheduled: u32,
+    /// What is sent first when all was lost.
+    probe: u32,
     granted: u32,
     sent: u32,
+    priority: Option<u8>,
 }
 
 impl MsgOut {
     /// A message of `length` bytes, of which `unscheduled` need no grant.
     pub fn new(length: u32, unscheduled: u32) -> Self {
-        let unscheduled = unscheduled.min(length);
-        Self { length, unscheduled, granted: unscheduled, sent: 0 }
+        let granted = unscheduled.min(length);
+        Self { length, probe: PROBE, granted, sent: 0, priority: None }
+    }
+
+    /// When all was lost, `bytes` are sent first: of a sealed message its first record, without which
+    /// nothing can be authenticated. (At first: [`PROBE`].)
+    pub fn set_probe(&mut self, bytes: u32) {
+        self.probe = bytes.max(1);
+    }
+
+    /// What the header of a packet that ends at `end` says in `incoming`: the receiver need not grant what is
+    /// below.
+    pub fn incoming(&self, end: u32) -> u32 {
+        self.granted.max(self.sent).max(end.min(self.length))
+    }
+
+    /// The priority that the receiver's newest grant gave; `None` before the first.
+    pub fn priority(&self) -> Option<u8> {
+        self.priority
+    }
+
+    /// Bytes that were never sent.
+    pub fn unsent(&self) -> u32 {
+        self.length.saturating_sub(self.sent)
     }
 
     /// Length of the whole message.
@@ -58,15 +85,26 @@ impl MsgOut {
         self.granted = self.granted.max(offset.min(self.length));
     }
 
+    /// The same, and `priority` is for what is sent from now on. (Grants are not ordered: the furthest counts.)
+    pub fn grant_at(&mut self, offset: u32, priority: u8) {
+        if offset >= self.granted || self.priority.is_none() {
+            self.priority = Some(priority);
+        }
+        self.grant(offset);
+    }
+
     /// Everything below `offset` is being sent.
     pub fn advance(&mut self, offset: u32) {
         self.sent = self.sent.max(offset.min(self.length));
     }
 
-    /// The receiver lost everything: begins anew.
-    pub fn restart(&mut self) {
-        self.sent = 0;
-        self.granted = self.unscheduled;
+    /// The receiver has nothing of it: begins anew, with little. What is returned is to be sent again; it
+    /// tells the receiver that the rest needs grants, so that nothing more goes out blindly.
+    pub fn restart(&mut self) -> Range {
+        let probe = self.probe.min(self.sent);
+        self.sent = probe;
+        self.granted = probe;
+        Range { start: 0, end: probe }
     }
 
     /// The part of a RESEND for `offset .. offset + len` (`u32::MAX`: everything sent) that was

@@ -3,9 +3,11 @@
 //! RPCs at one end: what each packet and each silence means. (Both ends together: `endpoints`.)
 
 use homa_core::config::{Config, MS};
+use homa_core::grant::{Grants, Limits};
 use homa_core::msgin::{MsgIn, Range};
 use homa_core::msgout::MsgOut;
-use homa_core::rpc::{Action, Control, Data, Failure, Phase, Role, Rpc};
+use homa_core::peer::Pulse;
+use homa_core::rpc::{Action, Arrival, Control, Data, Failure, Phase, Role, Rpc};
 use proptest::prelude::*;
 
 const CONFIG: Config = Config {
@@ -15,6 +17,7 @@ const CONFIG: Config = Config {
     need_ack_first: 20 * MS,
     resend_max: 80 * MS,
     timeout: 1000 * MS,
+    ..Config::DEFAULT
 };
 
 const fn range(start: u32, end: u32) -> Range {
@@ -97,7 +100,8 @@ fn silence_leads_to_questions_and_then_to_the_end() {
         assert_eq!(rpc.poll_timer(now - 1, &CONFIG), Action::None);
         match rpc.poll_timer(now, &CONFIG) {
             Action::Send(control) => {
-                assert_eq!(control, Control::ResendAll);
+                // All may be lost, so little is asked for.
+                assert_eq!(control, Control::Resend(range(0, 1400)));
                 asked.push(now / MS);
             }
             action => break (action, now),
@@ -178,17 +182,25 @@ fn an_unacknowledged_response_is_asked_about_and_then_given_up() {
 
 #[test]
 fn unknown_means_again_or_the_end() {
-    // The request was lost altogether: all of it again.
+    // Nobody asked.
     let mut rpc = client(20_000);
     assert_eq!(rpc.handle_unknown(1, &CONFIG), Action::None);
+    assert_eq!(rpc.out().unwrap().sent(), 20_000);
+    // The request was lost altogether: the start of it again, and the server grants the rest.
+    rpc.poll_timer(rpc.deadline().unwrap(), &CONFIG);
+    assert_eq!(rpc.handle_unknown(1, &CONFIG), Action::Retransmit(range(0, 1400)));
     let out = rpc.out().unwrap();
-    assert_eq!((out.sent(), out.granted(), out.can_send()), (0, 10_000, true));
+    assert_eq!((out.sent(), out.granted(), out.incoming(1400)), (1400, 1400, 1400));
+    // Once per question.
+    assert_eq!(rpc.handle_unknown(1, &CONFIG), Action::None);
+    rpc.handle_grant_at(2, 5000, 3);
+    let out = rpc.out().unwrap();
+    assert_eq!((out.can_send(), out.granted(), out.priority()), (true, 5000, Some(3)));
     // That is no sign of life, or a server without memory would keep it here for ever.
     let end = loop {
         let now = rpc.deadline().unwrap();
-        rpc.handle_unknown(now, &CONFIG);
-        match rpc.poll_timer(rpc.deadline().unwrap(), &CONFIG) {
-            Action::Send(_) => {}
+        match rpc.poll_timer(now, &CONFIG) {
+            Action::Send(_) => drop(rpc.handle_unknown(now, &CONFIG)),
             action => break action,
         }
     };
@@ -203,11 +215,118 @@ fn unknown_means_again_or_the_end() {
 }
 
 #[test]
+fn an_rpc_waits_longer_for_a_peer_that_answers_others() {
+    let mut pulse = Pulse::new();
+    let mut rpc = client(500);
+    let end = loop {
+        let now = rpc.deadline().unwrap();
+        pulse.heard(now);
+        if let action @ Action::Fail(_) = rpc.poll_timer_of(now, &CONFIG, &mut pulse) {
+            break (action, now);
+        }
+    };
+    assert_eq!(end.0, Action::Fail(Failure::TimedOut));
+    assert!((CONFIG.rpc_timeout..=CONFIG.rpc_timeout + CONFIG.resend_max).contains(&end.1));
+}
+
+#[test]
+fn hundreds_that_wait_for_a_dead_peer_ask_little() {
+    let mut pulse = Pulse::new();
+    let mut rpcs: Vec<Rpc> = (0..500).map(|_| client(500)).collect();
+    let mut asked = 0;
+    loop {
+        let Some(now) = rpcs.iter().filter_map(Rpc::deadline).min() else { break };
+        for rpc in rpcs.iter_mut().filter(|rpc| rpc.deadline() == Some(now)) {
+            match rpc.poll_timer_of(now, &CONFIG, &mut pulse) {
+                Action::Send(_) => asked += 1,
+                action => assert!(matches!(action, Action::None | Action::Fail(_))),
+            }
+        }
+    }
+    assert!((20..100).contains(&asked), "{asked} questions");
+}
+
+#[test]
+fn a_client_that_gives_up_tells_the_server() {
+    let mut rpc = client(500);
+    assert_eq!(rpc.cancel(), Action::Send(Control::Ack));
+    assert_eq!((rpc.phase(), rpc.cancel()), (Phase::Done, Action::None));
+    let mut unsent = Rpc::client(0, &CONFIG, message(500));
+    assert_eq!(unsent.cancel(), Action::None);
+    assert_eq!(server().cancel(), Action::None);
+}
+
+#[test]
+fn a_lost_response_comes_back_piece_by_piece() {
+    let mut rpc = client(500);
+    rpc.set_rto(0, 2 * MS, MS / 10);
+    let now = rpc.deadline().unwrap();
+    assert_eq!(rpc.poll_timer(now, &CONFIG), Action::Send(Control::Resend(range(0, 1400))));
+    let arrive = |rpc: &mut Rpc, payload| {
+        let arrival =
+            Arrival { length: 50_000, incoming: 9000, payload, sealed: false, again: true };
+        assert_eq!(rpc.handle_arrival(now, &CONFIG, &arrival), Data::Keep(payload));
+        std::iter::from_fn(|| rpc.poll_resend(now)).collect::<Vec<_>>()
+    };
+    assert_eq!(arrive(&mut rpc, range(0, 1400)), [Control::Resend(range(1400, 4200))]);
+    assert_eq!(arrive(&mut rpc, range(1400, 2800)), []);
+    assert_eq!(arrive(&mut rpc, range(2800, 4200)), [Control::Resend(range(4200, 9000))]);
+    // What has not come by then is asked for soon.
+    assert_eq!(rpc.deadline(), Some(now + 2 * MS));
+}
+
+#[test]
+fn the_scheduler_hears_of_long_messages_only_and_not_often() {
+    let mut grants = Grants::new(Limits::default());
+    let mut short = Rpc::server(0, &CONFIG, MsgIn::new(5000, 5000));
+    short.handle_data(0, &CONFIG, 5000, 5000, range(0, 1000), false);
+    assert!(!short.is_report_due());
+
+    let mut rpc = Rpc::server(0, &CONFIG, MsgIn::new(100_000, 10_000));
+    let mut reports = 0;
+    for at in (0..100_000).step_by(1000) {
+        rpc.handle_data(1, &CONFIG, 100_000, 10_000, range(at, at + 1000), false);
+        if rpc.is_report_due() {
+            reports += 1;
+            rpc.report(&mut grants, || (), 1, 20_000).unwrap();
+            while let Some(grant) = grants.poll(1) {
+                assert!(rpc.grant(1, grant.offset));
+            }
+        }
+        let ahead = rpc.msgin().map(|m| m.granted() - m.received()).unwrap();
+        assert!(ahead > 0 || at == 99_000);
+    }
+    assert!((15..=25).contains(&reports), "{reports}");
+    assert!(rpc.is_deliverable() && !rpc.is_scheduled() && grants.is_empty());
+}
+
+#[test]
+fn who_waits_for_our_grant_is_not_asked() {
+    let mut grants = Grants::new(Limits { max_incoming: 0, ..Limits::default() });
+    let mut rpc = Rpc::server(0, &CONFIG, MsgIn::new(100_000, 1000));
+    rpc.handle_data(0, &CONFIG, 100_000, 1000, range(0, 1000), false);
+    rpc.report(&mut grants, || (), 1, 20_000).unwrap();
+    assert!(grants.poll(1).is_none() && rpc.is_scheduled());
+    assert_eq!(rpc.deadline(), None);
+    // Minutes later it is granted something: then it has time to send that.
+    let now = 100 * CONFIG.timeout;
+    assert!(rpc.grant(now, 5000) && !rpc.grant(now, 5000));
+    let at = rpc.deadline().unwrap();
+    assert!(at > now && rpc.take_stalled().is_none());
+    assert_eq!(rpc.poll_timer(at, &CONFIG), Action::Send(Control::Resend(range(1000, 2400))));
+    let stalled = rpc.take_stalled().unwrap();
+    grants.stalled(stalled);
+    assert!(rpc.take_stalled().is_none());
+    rpc.leave(&mut grants);
+    assert!(grants.is_empty());
+}
+
+#[test]
 fn need_ack_of_what_did_not_come_is_a_question() {
     let mut rpc = client(10);
-    assert_eq!(rpc.handle_need_ack(1), Action::Send(Control::ResendAll));
+    assert_eq!(rpc.handle_need_ack(1), Action::Send(Control::Resend(range(0, 1400))));
     rpc.handle_data(1, &CONFIG, 5000, 5000, range(0, 1000), false);
-    assert_eq!(rpc.handle_need_ack(2), Action::Send(Control::Resend(range(1000, 5000))));
+    assert_eq!(rpc.handle_need_ack(2), Action::Send(Control::Resend(range(1000, 2400))));
 }
 
 #[test]
@@ -278,6 +397,8 @@ enum Call {
     Busy,
     NeedAck,
     Ack,
+    Cancel,
+    PollResend,
     Timer,
     Wait(u64),
 }
@@ -303,6 +424,8 @@ fn call() -> impl Strategy<Value = Call> {
         1 => Just(Call::Busy),
         1 => Just(Call::NeedAck),
         1 => Just(Call::Ack),
+        1 => Just(Call::Cancel),
+        2 => Just(Call::PollResend),
         3 => Just(Call::Timer),
         3 => prop_oneof![0..100 * MS, any::<u64>()].prop_map(Call::Wait),
     ]
@@ -365,6 +488,23 @@ proptest! {
                 Call::Busy => rpc.handle_busy(now),
                 Call::NeedAck => rpc.handle_need_ack(now),
                 Call::Ack => rpc.handle_ack(),
+                Call::Cancel => rpc.cancel(),
+                Call::PollResend => {
+                    for n in 0.. {
+                        match rpc.poll_resend(now) {
+                            Some(Control::Resend(asked)) => {
+                                let msgin = rpc.msgin().expect("part of it is missing");
+                                prop_assert_eq!(msgin.missing_in(asked), Some(asked));
+                            }
+                            control => {
+                                prop_assert_eq!(control, None);
+                                break;
+                            }
+                        }
+                        prop_assert!(n < 8);
+                    }
+                    Action::None
+                }
                 Call::Timer => rpc.poll_timer(now, &CONFIG),
                 Call::Wait(time) => {
                     now = now.saturating_add(time);

@@ -15,10 +15,14 @@
 //! the response, so that a repeated request finds it. (In a session the replay window does the
 //! same for as long as the session lives.)
 
+mod scheduling;
+mod silence;
+
 use super::config::Config;
 use super::msgin::{Accept, MsgIn, Range};
 use super::msgout::MsgOut;
-use super::wire::MAX_RECORD;
+use super::recovery::Recovery;
+use super::slab::Token;
 
 /// Which end of the RPC this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +100,20 @@ pub enum Data {
     Refused,
 }
 
-/// Where the first record of a sealed message is, however large it is.
-const FIRST_RECORD: Range = Range { start: 0, end: MAX_RECORD as u32 + 29 };
+/// A DATA packet, as far as it matters here.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Bytes in the whole message.
+    pub length: u32,
+    /// The sender sends everything below unasked.
+    pub incoming: u32,
+    /// Which bytes it brings.
+    pub payload: Range,
+    /// It is sealed, and nothing of it was opened so far.
+    pub sealed: bool,
+    /// Its sender says that it sent this before.
+    pub again: bool,
+}
 
 /// One RPC at one end.
 #[derive(Debug)]
@@ -122,6 +138,19 @@ pub struct Rpc {
     undisturbed: bool,
     /// How often the server said that it knows nothing of the RPC.
     restarts: u8,
+    /// How long bytes that should come are waited for, once the incoming message began.
+    rto: u64,
+    /// How long bytes that others overtook are waited for.
+    reordering: u64,
+    /// Something was asked since the message being sent was last begun.
+    asked: bool,
+    /// What is missing of the incoming message, and was asked for.
+    recovery: Recovery,
+    /// The incoming message's place in the grant scheduler, which wants to know when so many bytes are here.
+    token: Option<Token>,
+    report_at: u32,
+    /// The incoming message's sender was silent, and the grant scheduler does not know yet.
+    stalled: bool,
 }
 
 /// A server may say so often that it does not know an RPC and still count as alive: it may be
@@ -162,14 +191,14 @@ impl Rpc {
             first,
             undisturbed: true,
             restarts: 0,
+            rto: first,
+            reordering: config.reordering,
+            asked: false,
+            recovery: Recovery::new(),
+            token: None,
+            report_at: 0,
+            stalled: false,
         }
-    }
-
-    /// The peer is known to take longer to answer than [`Config::resend_first`]: so much is waited.
-    pub fn set_patience(&mut self, now: u64, patience: u64) {
-        self.first = patience;
-        self.pause = patience;
-        self.ask_at = now.saturating_add(patience);
     }
 
     /// How long a client's RPC took that is now whole, if that says how quick the peer is.
@@ -203,19 +232,6 @@ impl Rpc {
         self.msgin.as_ref()
     }
 
-    /// The peer gave a sign of life, or a new wait begins: the clock of silence restarts.
-    fn hear(&mut self, now: u64) {
-        self.heard = now;
-        self.pause = self.first;
-        self.ask_at = now.saturating_add(self.pause);
-    }
-
-    /// The peer is alive but brought nothing: the time-out restarts, the questions stay rare.
-    fn hear_alive(&mut self, now: u64) {
-        self.heard = now;
-        self.ask_at = self.ask_at.max(now.saturating_add(self.pause));
-    }
-
     /// A DATA packet: its `payload` is part of a message of `length` bytes.
     ///
     /// A sealed packet proves nothing until its record opened ([`prove`](Self::prove)): it
@@ -231,6 +247,14 @@ impl Rpc {
         payload: Range,
         sealed: bool,
     ) -> Data {
+        let again = false;
+        self.handle_arrival(now, config, &Arrival { length, incoming, payload, sealed, again })
+    }
+
+    /// The same, knowing whether the packet was sent before. What is to be asked for and granted then, is told by
+    /// [`poll_resend`](Self::poll_resend) and [`is_report_due`](Self::is_report_due).
+    pub fn handle_arrival(&mut self, now: u64, config: &Config, arrival: &Arrival) -> Data {
+        let Arrival { length, incoming, payload, sealed, again } = *arrival;
         if !self.is_receiving() {
             return Data::Duplicate;
         }
@@ -255,6 +279,7 @@ impl Rpc {
                 } else {
                     self.prove(now);
                 }
+                self.note_arrival(now, config, again);
                 Data::Keep(range)
             }
             Accept::Duplicate => Data::Duplicate,
@@ -278,6 +303,7 @@ impl Rpc {
             self.phase = Phase::Receiving;
         }
         self.hear(now);
+        self.stalled = false;
     }
 
     /// The whole incoming message is here and found good: it goes to the program.
@@ -293,6 +319,23 @@ impl Rpc {
     /// Whatever was going on is over.
     pub fn finish(&mut self) {
         self.phase = Phase::Done;
+    }
+
+    /// The client's program does not want the response any more. What is returned tells the server, so that its
+    /// memory does not have to wait for a time-out; a loss of it is harmless.
+    pub fn cancel(&mut self) -> Action {
+        let running = matches!(self.phase, Phase::Sending | Phase::Receiving);
+        if self.role != Role::Client || !running {
+            return Action::None;
+        }
+        // A request that is sent in part is known to the server, perhaps.
+        let told = self.phase == Phase::Receiving || self.out().is_some_and(|out| out.sent() > 0);
+        self.phase = Phase::Done;
+        if told {
+            Action::Send(Control::Ack)
+        } else {
+            Action::None
+        }
     }
 
     /// Is the incoming message whole, and not yet delivered?
@@ -316,6 +359,7 @@ impl Rpc {
     /// Forgets the incoming message altogether: nothing of it ever authenticated.
     pub fn forget_message(&mut self) {
         self.msgin = None;
+        self.recovery = Recovery::new();
     }
 
     /// The grant to send, if one is due.
@@ -337,8 +381,14 @@ impl Rpc {
 
     /// A GRANT of everything below `offset`.
     pub fn handle_grant(&mut self, now: u64, offset: u32) -> Action {
+        let priority = self.out.as_ref().and_then(MsgOut::priority).unwrap_or(0);
+        self.handle_grant_at(now, offset, priority)
+    }
+
+    /// A GRANT of everything below `offset`, to be sent with `priority`.
+    pub fn handle_grant_at(&mut self, now: u64, offset: u32, priority: u8) -> Action {
         if let Some(out) = self.out.as_mut() {
-            out.grant(offset);
+            out.grant_at(offset, priority);
             self.hear(now);
         }
         Action::None
@@ -365,19 +415,24 @@ impl Rpc {
     /// An UNKNOWN: the peer has no state for this RPC.
     pub fn handle_unknown(&mut self, now: u64, config: &Config) -> Action {
         match (self.role, self.phase) {
-            // The request was lost entirely: again from the start.
+            // The request was lost entirely: again from the start, but only as much as makes it known.
             (Role::Client, Phase::Sending) => {
-                if let Some(out) = self.out.as_mut() {
-                    out.restart();
+                if !::core::mem::take(&mut self.asked) {
+                    // Nobody asked: an old answer, once more, or a forged one.
+                    return Action::None;
                 }
+                let range = self.out.as_mut().map(MsgOut::restart);
                 if self.restarts < MAX_RESTARTS {
                     self.restarts = self.restarts.saturating_add(1);
                     self.heard = now;
                 }
                 self.undisturbed = false;
-                self.pause = self.pause.saturating_mul(2).min(config.resend_max);
-                self.ask_at = now.saturating_add(self.pause);
-                Action::None
+                // The pause is that which followed the question.
+                self.ask_at = now.saturating_add(self.pause.min(config.resend_max));
+                match range {
+                    Some(range) if range.len() > 0 => Action::Retransmit(range),
+                    _ => Action::None,
+                }
             }
             (Role::Client, Phase::Receiving) => {
                 self.phase = Phase::Done;
@@ -399,11 +454,15 @@ impl Rpc {
 
     /// A NEED_ACK: the server would like to forget this RPC.
     pub fn handle_need_ack(&mut self, now: u64) -> Action {
+        // It only says how much to ask for.
+        let config = &Config::DEFAULT;
         self.hear_alive(now);
         match (self.role, self.phase) {
             (Role::Client, Phase::Done) => Action::Send(Control::Ack),
             // It has sent everything, and we do not have it.
-            (Role::Client, Phase::Sending | Phase::Receiving) => Action::Send(self.question()),
+            (Role::Client, Phase::Sending | Phase::Receiving) => {
+                self.question(now, config).map_or(Action::None, Action::Send)
+            }
             _ => Action::None,
         }
     }
@@ -415,66 +474,6 @@ impl Rpc {
             Action::Free
         } else {
             Action::None
-        }
-    }
-
-    /// What to ask the peer for when it has been silent.
-    fn question(&self) -> Control {
-        match self.msgin.as_ref() {
-            // Perhaps a forger told how long the message is and which part of it is here: the
-            // first record decides, so all of that.
-            Some(_) if !self.proven => Control::Resend(FIRST_RECORD),
-            Some(msgin) => match msgin.missing() {
-                Some(range) => Control::Resend(range),
-                // All that was granted is here: the grant was lost.
-                None => Control::Grant(msgin.granted()),
-            },
-            None => Control::ResendAll,
-        }
-    }
-
-    /// Does time matter to this RPC at all?
-    ///
-    /// A server's program may take as long as it likes, and a delivered message waits for
-    /// its reader.
-    fn is_waiting(&self) -> bool {
-        match self.phase {
-            Phase::Sending | Phase::Replying => true,
-            Phase::Receiving => !self.is_deliverable(),
-            Phase::InService | Phase::Done => false,
-        }
-    }
-
-    /// When [`poll_timer`](Self::poll_timer) next has something to do.
-    pub fn deadline(&self) -> Option<u64> {
-        self.is_waiting().then_some(self.ask_at)
-    }
-
-    /// Time passed.
-    pub fn poll_timer(&mut self, now: u64, config: &Config) -> Action {
-        if !self.is_waiting() || now < self.ask_at {
-            return Action::None;
-        }
-        if now.saturating_sub(self.heard) >= config.timeout {
-            self.phase = Phase::Done;
-            return match self.role {
-                Role::Client => Action::Fail(Failure::TimedOut),
-                Role::Server => Action::Free,
-            };
-        }
-        self.undisturbed = false;
-        self.pause = self.pause.saturating_mul(2).min(config.resend_max);
-        self.ask_at = now.saturating_add(self.pause);
-        match (self.role, self.phase) {
-            (Role::Server, Phase::Replying) => {
-                if self.out.as_ref().is_some_and(MsgOut::is_sent) {
-                    Action::Send(Control::NeedAck)
-                } else {
-                    // The client drives: it asks, or grants.
-                    Action::None
-                }
-            }
-            _ => Action::Send(self.question()),
         }
     }
 }

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What silence means: when to ask the peer, what for, and when to give up.
+
+use super::super::config::Config;
+use super::super::msgin::{MsgIn, Range};
+use super::super::msgout::MsgOut;
+use super::super::peer::Pulse;
+use super::super::wire::MAX_RECORD;
+use super::{Action, Control, Failure, Phase, Role, Rpc};
+
+/// Where the first record of a sealed message is, however large it is.
+const FIRST_RECORD: Range = Range { start: 0, end: MAX_RECORD as u32 + 29 };
+
+impl Rpc {
+    /// The peer is known to take longer to answer than [`Config::resend_first`], or less long: so much is
+    /// waited for an answer.
+    pub fn set_patience(&mut self, now: u64, patience: u64) {
+        self.first = patience;
+        self.pause = patience;
+        self.ask_at = now.saturating_add(patience);
+    }
+
+    /// Bytes that should come are waited for so long, once the incoming message began; those that others
+    /// overtook, for as long as `reordering`.
+    pub fn set_rto(&mut self, now: u64, rto: u64, reordering: u64) {
+        self.rto = rto;
+        self.reordering = reordering;
+        if self.phase == Phase::Receiving {
+            self.pause = rto;
+            self.ask_at = now.saturating_add(rto);
+        }
+    }
+
+    /// The peer gave a sign of life, or a new wait begins: the clock of silence restarts.
+    pub(super) fn hear(&mut self, now: u64) {
+        self.heard = now;
+        self.pause = if self.phase == Phase::Receiving { self.rto } else { self.first };
+        self.ask_at = now.saturating_add(self.pause);
+    }
+
+    /// The peer is alive but brought nothing: the time-out restarts, the questions stay rare.
+    pub(super) fn hear_alive(&mut self, now: u64) {
+        self.heard = now;
+        self.ask_at = self.ask_at.max(now.saturating_add(self.pause));
+    }
+
+    /// New bytes of the incoming message were kept.
+    pub(super) fn note_arrival(&mut self, now: u64, config: &Config, again: bool) {
+        let (Some(msgin), true) = (self.msgin.as_ref(), self.proven) else {
+            // Forged packets with gaps would make us ask: the timer does.
+            return;
+        };
+        if ::core::mem::take(&mut self.asked) && self.role == Role::Client && again {
+            // The start of the response was asked for and came again: so all of it was lost.
+            self.recovery.began(msgin, config.probe);
+        }
+        self.recovery.arrived(now, msgin, again);
+    }
+
+    /// What to ask for now because it was overtaken and did not come, or because what was asked for first came: to be
+    /// called after each packet until there is nothing.
+    pub fn poll_resend(&mut self, now: u64) -> Option<Control> {
+        if self.phase != Phase::Receiving || !self.proven {
+            return None;
+        }
+        let msgin = self.msgin.as_ref()?;
+        self.recovery.check(now, msgin, self.reordering, self.rto);
+        let range = self.recovery.poll(msgin)?;
+        self.undisturbed = false;
+        Some(Control::Resend(range))
+    }
+
+    /// What to ask the peer for when it has been silent.
+    pub(super) fn question(&mut self, now: u64, config: &Config) -> Option<Control> {
+        self.asked = true;
+        let Some(msgin) = self.msgin.as_ref() else {
+            // Nothing came. If all of it was lost then a little of it tells that, too.
+            return Some(Control::Resend(Range { start: 0, end: config.probe.max(1) }));
+        };
+        if !self.proven {
+            // Perhaps a forger told how long the message is and which part of it is here: the
+            // first record decides, so all of that.
+            return Some(Control::Resend(FIRST_RECORD));
+        }
+        self.recovery.timed_out(now, msgin, config.probe);
+        match self.recovery.poll(msgin) {
+            Some(range) => {
+                self.stalled = self.token.is_some();
+                Some(Control::Resend(range))
+            }
+            // All that was granted is here: the grant was lost.
+            None => Some(Control::Grant(msgin.granted())),
+        }
+    }
+
+    /// Does time matter to this RPC at all?
+    ///
+    /// A server's program may take as long as it likes, a delivered message waits for its reader, and a
+    /// message whose granted bytes are all here waits for our own grants.
+    fn is_waiting(&self) -> bool {
+        match self.phase {
+            Phase::Sending | Phase::Replying => true,
+            Phase::Receiving => {
+                let ours = self.token.is_some()
+                    && self.msgin.as_ref().is_some_and(|m| m.missing().is_none());
+                !ours && !self.is_deliverable()
+            }
+            Phase::InService | Phase::Done => false,
+        }
+    }
+
+    /// When [`poll_timer`](Self::poll_timer) next has something to do.
+    pub fn deadline(&self) -> Option<u64> {
+        if !self.is_waiting() {
+            return None;
+        }
+        let gaps = match self.phase {
+            Phase::Receiving if self.proven => self.recovery.deadline(self.reordering),
+            _ => None,
+        };
+        Some(gaps.map_or(self.ask_at, |at| at.min(self.ask_at)))
+    }
+
+    /// Time passed; all that is known of the peer is known to this RPC.
+    pub fn poll_timer(&mut self, now: u64, config: &Config) -> Action {
+        self.poll_timer_of(now, config, &mut Pulse::new())
+    }
+
+    /// Time passed. `peer` is what all RPCs with this peer have heard and asked together.
+    ///
+    /// Afterwards: [`poll_resend`](Self::poll_resend), and [`take_stalled`](Self::take_stalled).
+    pub fn poll_timer_of(&mut self, now: u64, config: &Config, peer: &mut Pulse) -> Action {
+        if !self.is_waiting() {
+            return Action::None;
+        }
+        if now < self.ask_at {
+            return self.poll_resend(now).map_or(Action::None, Action::Send);
+        }
+        let silent = now.saturating_sub(self.heard);
+        let peer_silent = now.saturating_sub(peer.last_heard());
+        if silent >= config.timeout
+            && (peer_silent >= config.timeout || silent >= config.rpc_timeout)
+        {
+            self.phase = Phase::Done;
+            return match self.role {
+                Role::Client => Action::Fail(Failure::TimedOut),
+                Role::Server => Action::Free,
+            };
+        }
+        if self.role == Role::Server && self.phase == Phase::Replying && !self.is_all_sent() {
+            // The client drives: it asks, or grants.
+            self.back_off(now, config);
+            return Action::None;
+        }
+        if let Err(at) = peer.ask(now, config) {
+            self.ask_at = at;
+            return Action::None;
+        }
+        self.undisturbed = false;
+        self.back_off(now, config);
+        if self.phase == Phase::Replying {
+            return Action::Send(Control::NeedAck);
+        }
+        self.question(now, config).map_or(Action::None, Action::Send)
+    }
+
+    fn is_all_sent(&self) -> bool {
+        self.out.as_ref().is_some_and(MsgOut::is_sent)
+    }
+
+    fn back_off(&mut self, now: u64, config: &Config) {
+        self.pause = self.pause.saturating_mul(2).min(config.resend_max);
+        self.ask_at = now.saturating_add(self.pause);
+    }
+
+    /// Has anything of the incoming message that should be here not come?
+    pub fn is_missing_bytes(&self) -> bool {
+        self.msgin.as_ref().and_then(MsgIn::missing).is_some()
+    }
+}
