@@ -9,5 +9,6 @@
 pub mod lso;
 pub mod packet;
 pub mod sched;
+pub mod spec;
 pub mod tls;
 pub mod wire;
