@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod faults;
 pub mod lso;
 pub mod packet;
 pub mod sched;
