@@ -37,6 +37,14 @@ pub struct Config {
     pub ask_max: u64,
     /// Bytes that are asked for, or sent again, first when nothing came for long.
     pub probe: u32,
+    /// Bounds of what is sent unasked, once a round trip was measured.
+    pub unscheduled_min: u32,
+    /// See `unscheduled_min`.
+    pub unscheduled_max: u32,
+    /// The longest measured window.
+    pub window_max: u32,
+    /// What windows are longer than a round trip's bytes: full packets take longer than the small ones measured.
+    pub window_slack: u32,
 }
 
 impl Default for Config {
@@ -61,6 +69,10 @@ impl Config {
             reordering: MS / 20,
             ask_max: 1_000 * MS,
             probe: PROBE,
+            unscheduled_min: 6_000,
+            unscheduled_max: 262_144,
+            window_max: 524_288,
+            window_slack: 5_000,
         }
     };
 }

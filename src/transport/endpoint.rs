@@ -16,6 +16,7 @@ use crate::protocol::msgout::MsgOut;
 use crate::protocol::rpc as core;
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::session::tag::{split, SessionTag};
+use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{self, Ack, Common, Data};
 use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
@@ -594,6 +595,7 @@ fn plain_data(length: u32, ack: Option<Ack>) -> Data {
         ack,
         cutoff_version: 0,
         retransmit: false,
+        response_limit: ResponseLimit::NONE,
         offset: 0,
         payload: 0,
     }

@@ -17,6 +17,7 @@ use crate::protocol::msgin::Range;
 use crate::protocol::msgout::MsgOut;
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
+use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{
     at, Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN,
 };
@@ -138,6 +139,7 @@ impl Outgoing {
             incoming: unasked(&layout, &cut, unscheduled),
             cutoff_version: 0,
             retransmit: false,
+            response_limit: ResponseLimit::NONE,
             flags: tx.flags(),
             record_size: layout.record_size() as u16,
             first_record: 0,

@@ -23,6 +23,7 @@ use super::msgin::{Accept, MsgIn, Range};
 use super::msgout::MsgOut;
 use super::recovery::Recovery;
 use super::slab::Token;
+use super::window::ResponseLimit;
 
 /// Which end of the RPC this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,8 @@ pub struct Rpc {
     /// The incoming message's place in the grant scheduler, which wants to know when so many bytes are here.
     token: Option<Token>,
     report_at: u32,
+    /// How little of the response its client wants unasked.
+    response_limit: ResponseLimit,
     /// The incoming message's sender was silent, and the grant scheduler does not know yet.
     stalled: bool,
 }
@@ -198,6 +201,7 @@ impl Rpc {
             token: None,
             report_at: 0,
             stalled: false,
+            response_limit: ResponseLimit::NONE,
         }
     }
 
@@ -365,6 +369,17 @@ impl Rpc {
     /// The grant to send, if one is due.
     pub fn poll_grant(&mut self, config: &Config) -> Option<Control> {
         self.msgin.as_mut()?.poll_grant(config).map(Control::Grant)
+    }
+
+    /// Server: the client asked for so little of the response at a time. (In the first DATA packet of its request, and
+    /// all others.)
+    pub fn set_response_limit(&mut self, limit: ResponseLimit) {
+        self.response_limit = limit;
+    }
+
+    /// How many of `unscheduled` bytes of the response the client wants without having granted them.
+    pub fn unscheduled_response(&self, unscheduled: u32) -> u32 {
+        self.response_limit.apply(unscheduled)
     }
 
     /// Server: the program replies with `out`. False, and nothing changed, if it may not now.

@@ -54,8 +54,8 @@ pub mod at {
     pub const CUTOFF_VERSION: usize = 46;
     /// DATA: u8, 1 if it was sent before.
     pub const RETRANSMIT: usize = 48;
-    /// Sealed DATA: u8, zero.
-    pub const PAD: usize = 49;
+    /// DATA: u8, the low four bits: how little of the response to send unasked.
+    pub const RESPONSE_LIMIT: usize = 49;
     /// Sealed DATA: u16, index of the first record of the packet's segment.
     pub const FIRST_RECORD: usize = 50;
     /// DATA: u32.

@@ -4,13 +4,14 @@
 //!
 //! ```text
 //!  28  message length 4   incoming 4   acknowledged RPC: client id 8, server port 2
-//!  46  cutoff version 2   retransmit 1   pad 3   segment offset 4
+//!  46  cutoff version 2   retransmit 1   response limit 1   pad 2   segment offset 4
 //! ```
 //!
 //! The place of the payload is the segment offset, or, where that is -1, the sequence. We always
 //! send the latter: then a packet differs from the next of its segment in the sequence only,
 //! which both TCP segmentation in a network card and our own segmentation callback advance.
 
+use super::super::window::ResponseLimit;
 use super::bytes::{put, u16_at, u32_at, u64_at, u8_at};
 use super::common::{at, Common};
 use super::{Ack, Malformed, PacketType, MAX_MESSAGE};
@@ -35,6 +36,8 @@ pub struct Data {
     pub cutoff_version: u16,
     /// Was it sent before?
     pub retransmit: bool,
+    /// Of a request: how little of the response shall be sent unasked.
+    pub response_limit: ResponseLimit,
     /// Offset in the message of the first byte of the payload.
     pub offset: u32,
     /// Bytes of payload, at least 1: what follows the header.
@@ -78,6 +81,7 @@ impl Data {
             }),
             cutoff_version: u16_at::<{ at::CUTOFF_VERSION }, N>(head),
             retransmit: u8_at::<{ at::RETRANSMIT }, N>(head) != 0,
+            response_limit: ResponseLimit::from_wire(u8_at::<{ at::RESPONSE_LIMIT }, N>(head)),
             offset,
             payload,
         })
@@ -98,6 +102,7 @@ impl Data {
         }
         put::<{ at::CUTOFF_VERSION }, 2, N>(&mut head, self.cutoff_version.to_be_bytes());
         put::<{ at::RETRANSMIT }, 1, N>(&mut head, [u8::from(self.retransmit)]);
+        put::<{ at::RESPONSE_LIMIT }, 1, N>(&mut head, [self.response_limit.to_wire()]);
         put::<{ at::SEGMENT_OFFSET }, 4, N>(&mut head, IN_SEQUENCE.to_be_bytes());
         head
     }
@@ -118,6 +123,7 @@ mod tests {
             ack: Some(Ack { client_id: 0x1112_1314_1516_1718, server_port: 99 }),
             cutoff_version: 7,
             retransmit: true,
+            response_limit: ResponseLimit::from_wire(3),
             offset: 1400,
             payload: 1400,
         }
@@ -135,7 +141,7 @@ mod tests {
             1, 2, 3, 4, 5, 6, 7, 8,                 // sender id
             0, 1, 0x86, 0xa0, 0, 1, 0x19, 0x40,     // message length, incoming
             0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0, 99, // ack
-            0, 7, 1, 0, 0, 0,                       // cutoff version, retransmit, pad
+            0, 7, 1, 3, 0, 0,                       // cutoff version, retransmit, response limit, pad
             0xff, 0xff, 0xff, 0xff,                 // segment offset: see the sequence
         ];
         assert_eq!(data().emit(&COMMON), bytes);

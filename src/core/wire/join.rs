@@ -90,6 +90,7 @@ mod tests {
             ack: None,
             cutoff_version: 0,
             retransmit: false,
+            response_limit: crate::window::ResponseLimit::NONE,
             offset,
             payload: 1400,
         };
@@ -128,6 +129,7 @@ mod tests {
             ack: Some(Ack { client_id: 4, server_port: 9 }),
             cutoff_version: 0,
             retransmit: false,
+            response_limit: crate::window::ResponseLimit::NONE,
             offset: 1400,
             payload: 1400,
         };

@@ -10,7 +10,7 @@
 //!  20  sender id 8: message id, below 2^47
 //!  28  message length 4: plaintext, with preamble and padding
 //!  32  incoming 4: a stream offset
-//!  36  zero 10   cutoff version 2   retransmit 1   zero 1
+//!  36  zero 10   cutoff version 2   retransmit 1   response limit 1
 //!  50  first record 2   segment offset 4: plaintext before the segment
 //!  56  record size 2   seal flags 1   format version 1
 //! ```
@@ -25,6 +25,7 @@ use super::super::layout::Layout;
 use super::super::session::epoch::Epoch;
 use super::super::session::seq::MessageId;
 use super::super::session::TlsVersion;
+use super::super::window::ResponseLimit;
 use super::bytes::{put, u16_at, u32_at, u64_at, u8_at};
 use super::common::{at, Common, COMMON_LEN};
 use super::control::{Control, Header};
@@ -91,6 +92,9 @@ pub struct SealedData {
     pub cutoff_version: u16,
     /// Was it sent before?
     pub retransmit: bool,
+    /// Of a request: how little of the response shall be sent unasked. (Not authenticated: a forger could make it
+    /// slower, which dropping packets does, too.)
+    pub response_limit: ResponseLimit,
     /// How it was sealed.
     pub flags: SealFlags,
     /// Bytes of plaintext in every record but the last: [`MIN_RECORD`] to [`MAX_RECORD`].
@@ -138,7 +142,8 @@ impl SealedData {
         let flags = u8_at::<{ at::SEAL_FLAGS }, N>(head);
         let place_from_ip_id = flags & SealFlags::PLACE_FROM_IP_ID != 0;
         let flags = SealFlags::from_wire(flags, SealFlags::PLACE_FROM_IP_ID)?;
-        if u8_at::<{ at::PAD }, N>(head) != 0 {
+        let response_limit = u8_at::<{ at::RESPONSE_LIMIT }, N>(head);
+        if response_limit & 0xf0 != 0 {
             return Err(Malformed::Reserved);
         }
         if MessageId::new(sender_id).is_none() {
@@ -153,6 +158,7 @@ impl SealedData {
             incoming: u32_at::<{ at::INCOMING }, N>(head),
             cutoff_version: u16_at::<{ at::CUTOFF_VERSION }, N>(head),
             retransmit: u8_at::<{ at::RETRANSMIT }, N>(head) != 0,
+            response_limit: ResponseLimit::from_wire(response_limit),
             flags,
             record_size: u16_at::<{ at::RECORD_SIZE }, N>(head),
             first_record: u16_at::<{ at::FIRST_RECORD }, N>(head),
@@ -240,6 +246,7 @@ impl SealedData {
         put::<{ at::INCOMING }, 4, N>(&mut head, self.incoming.to_be_bytes());
         put::<{ at::CUTOFF_VERSION }, 2, N>(&mut head, self.cutoff_version.to_be_bytes());
         put::<{ at::RETRANSMIT }, 1, N>(&mut head, [u8::from(self.retransmit)]);
+        put::<{ at::RESPONSE_LIMIT }, 1, N>(&mut head, [self.response_limit.to_wire()]);
         put::<{ at::FIRST_RECORD }, 2, N>(&mut head, self.first_record.to_be_bytes());
         put::<{ at::SEGMENT_OFFSET }, 4, N>(&mut head, self.segment_offset().to_be_bytes());
         put::<{ at::RECORD_SIZE }, 2, N>(&mut head, self.record_size.to_be_bytes());
@@ -373,6 +380,7 @@ mod tests {
             incoming: 10_052,
             cutoff_version: 7,
             retransmit: false,
+            response_limit: ResponseLimit::NONE,
             flags: FLAGS,
             record_size: 4096,
             first_record: 1,
@@ -405,7 +413,7 @@ mod tests {
             0, 0, 3, 4, 5, 6, 7, 8,             // message id
             0, 0, 0x27, 0x18, 0, 0, 0x27, 0x44, // message length, incoming
             0, 0, 0, 0, 0, 0, 0, 0, 0, 0,       // zero
-            0, 7, 0, 0,                         // cutoff version, retransmit, zero
+            0, 7, 0, 0,                         // cutoff version, retransmit, response limit
             0, 1, 0, 0, 0x10, 0,                // first record, segment offset
             0x10, 0, 0b110, 1,                  // record size, flags, format
         ];
@@ -489,7 +497,7 @@ mod tests {
         for bit in 4..8 {
             assert_eq!(with(at::SEAL_FLAGS, 1 << bit), Err(Malformed::Reserved));
         }
-        assert_eq!(with(at::PAD, 1), Err(Malformed::Reserved));
+        assert_eq!(with(at::RESPONSE_LIMIT, 16), Err(Malformed::Reserved));
         assert_eq!(with(at::FORMAT, 0), Err(Malformed::Format));
         assert_eq!(with(at::FORMAT, 2), Err(Malformed::Format));
         assert_eq!(with(at::SENDER_ID, 1), Err(Malformed::Id));

@@ -8,6 +8,7 @@ use homa_core::session::epoch::Epoch;
 use homa_core::session::preamble::{Preamble, MAX_PADDING};
 use homa_core::session::seq::MessageId;
 use homa_core::session::TlsVersion;
+use homa_core::window::ResponseLimit;
 use homa_core::wire::*;
 use proptest::prelude::*;
 
@@ -28,6 +29,7 @@ fn data() -> impl Strategy<Value = Data> {
                 ack: ack.map(|(client_id, server_port)| Ack { client_id, server_port }),
                 cutoff_version,
                 retransmit,
+                response_limit: ResponseLimit::from_wire(cutoff_version as u8),
                 offset,
                 payload: 1 + payload % (message_length - offset),
             }
@@ -81,6 +83,7 @@ fn sealed_data() -> impl Strategy<Value = SealedData> {
                 incoming: incoming % (layout.stream_length() + 1),
                 cutoff_version,
                 retransmit,
+                response_limit: ResponseLimit::from_wire(cutoff_version as u8),
                 flags,
                 record_size,
                 first_record: record.index,
@@ -114,7 +117,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
         if version && bytes.len() >= SEALED_DATA_LEN {
             bytes[at::FORMAT] = FORMAT;
             bytes[at::SEAL_FLAGS] &= 0x0f;
-            bytes[at::PAD] = 0;
+            bytes[at::RESPONSE_LIMIT] &= 0xf;
         }
         if id {
             bytes[at::SENDER_ID..at::SENDER_ID + 3].fill(0);

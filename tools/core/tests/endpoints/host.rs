@@ -15,6 +15,7 @@ use homa_core::rpc::{self, Action, Failure, Phase, Rpc};
 use homa_core::session::preamble::Preamble;
 use homa_core::session::replay::Verdict;
 use homa_core::session::seq::MessageId;
+use homa_core::window::ResponseLimit;
 use homa_core::wire::*;
 
 use crate::link::IpPacket;
@@ -208,6 +209,7 @@ impl Host {
             incoming: 0,
             cutoff_version: 0,
             retransmit: false,
+            response_limit: ResponseLimit::NONE,
             flags: session.tx.flags(),
             record_size: record_size as u16,
             first_record: 0,
@@ -241,6 +243,7 @@ impl Host {
                         ack,
                         cutoff_version: 0,
                         retransmit: false,
+                        response_limit: ResponseLimit::NONE,
                         offset: segment.stream.start,
                         payload: segment.stream.len(),
                     };
@@ -275,6 +278,7 @@ impl Host {
                         ack: None,
                         cutoff_version: 0,
                         retransmit: true,
+                        response_limit: ResponseLimit::NONE,
                         offset: at,
                         payload: part.len(),
                     };
@@ -285,6 +289,7 @@ impl Host {
                     let sequence = at - record.stream.start;
                     let data = SealedData {
                         retransmit: true,
+                        response_limit: ResponseLimit::NONE,
                         first_record: record.index,
                         sequence,
                         place_from_ip_id: false,

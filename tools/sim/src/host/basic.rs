@@ -14,6 +14,7 @@ use homa_core::msgin::{MsgIn, Range};
 use homa_core::msgout::MsgOut;
 use homa_core::recent::RecentIds;
 use homa_core::rpc::{self, Action, Phase, Role, Rpc};
+use homa_core::window::ResponseLimit;
 use homa_core::wire::{Ack, Acks, Body, Common, Control, Data, Packet as Parsed, DATA_LEN};
 
 use super::{Counts, Event, Host, Received, Refused, Setup, Time};
@@ -129,6 +130,7 @@ impl Basic {
             ack: ack.map(|client_id| Ack { client_id, server_port: PORT }),
             cutoff_version: 0,
             retransmit,
+            response_limit: ResponseLimit::NONE,
             offset: range.start,
             payload: range.len(),
         };

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! How far away a host is, and so how much to send to it unasked, how far to grant ahead, and how long to wait for
+//! what should come.
+//!
+//! A link stays busy if as many bytes are under way as it carries in a round trip: *RTT bytes*, the smallest
+//! time that a small packet and its answer ever took, times the speed of the link. That time is the network's, not the server's
+//! program's, as long as there are samples in which no program took part. All of these are upper bounds, so the
+//! least is the best:
+//!
+//! - from a GRANT to the first byte that it granted: a sender cannot send that sooner;
+//! - from a request to its response, both of a packet: what a quick server does, now and then;
+//! - from a RESEND to what was sent again, or BUSY.
+//!
+//! The least of the last ten to twenty seconds counts: routes change.
+//!
+//! Where bytes are lost, less is sent: a path may have a slower link than ours, or a short queue. The share of the full
+//! window halves with a loss, once in a round trip, and grows with what arrives.
+
+use super::config::Config;
+
+/// A minimum is forgotten after one to two of these.
+const PERIOD: u64 = 10_000_000_000;
+
+/// The whole of a window, in parts.
+const WHOLE: u16 = 1024;
+const LEAST: u16 = WHOLE / 32;
+/// Grows by so much with each window that arrives.
+const GROWTH: u32 = 32;
+
+/// How much of a window is used in one direction.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    parts: u16,
+    /// Bytes that arrived since it grew.
+    bytes: u32,
+    lost_at: u64,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Share {
+    /// All of it.
+    pub const fn new() -> Self {
+        Self { parts: WHOLE, bytes: 0, lost_at: 0 }
+    }
+
+    /// The used part of `window`; not less than `least`.
+    pub fn of(&self, window: u32, least: u32) -> u32 {
+        let part = u64::from(window).saturating_mul(u64::from(self.parts)) / u64::from(WHOLE);
+        (part as u32).max(least.min(window))
+    }
+
+    /// Bytes were lost; a round trip takes `rtt`.
+    pub fn lost(&mut self, now: u64, rtt: u64) {
+        if now.saturating_sub(self.lost_at) >= rtt || self.lost_at == 0 {
+            self.lost_at = now;
+            self.parts = (self.parts / 2).max(LEAST);
+            self.bytes = 0;
+        }
+    }
+
+    /// So many bytes arrived, of windows of `window` bytes.
+    #[inline]
+    pub fn arrived(&mut self, bytes: u32, window: u32) {
+        if self.parts >= WHOLE {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        let step = (window / GROWTH).max(1);
+        let grown = (self.bytes / step).min(u32::from(WHOLE));
+        self.bytes = self.bytes.saturating_sub(grown.saturating_mul(step));
+        self.parts = self.parts.saturating_add(grown as u16).min(WHOLE);
+    }
+}
+
+/// The network between this host and another one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Path {
+    /// The least round trip in this period and in the one before; 0: none.
+    least: [u64; 2],
+    began: u64,
+    smoothed: u64,
+    deviation: u64,
+    /// Of what the other host sends to us: grants.
+    pub incoming: Share,
+    /// Of what we send to it: unscheduled bytes.
+    pub outgoing: Share,
+}
+
+impl Path {
+    /// Nothing is known.
+    pub const fn new() -> Self {
+        Self {
+            least: [0; 2],
+            began: 0,
+            smoothed: 0,
+            deviation: 0,
+            incoming: Share::new(),
+            outgoing: Share::new(),
+        }
+    }
+
+    /// A round trip took `ns` or less.
+    pub fn sample(&mut self, now: u64, ns: u64) {
+        let ns = ns.max(1);
+        let [this, _] = self.least;
+        if now.saturating_sub(self.began) >= PERIOD {
+            self.began = now;
+            self.least = [ns, this];
+        } else if this == 0 || ns < this {
+            let [this, _] = &mut self.least;
+            *this = ns;
+        }
+        if self.smoothed == 0 {
+            self.smoothed = ns;
+            self.deviation = ns / 2;
+            return;
+        }
+        let off = ns.abs_diff(self.smoothed);
+        self.deviation = (self.deviation - self.deviation / 4).saturating_add(off / 4);
+        self.smoothed = (self.smoothed - self.smoothed / 8).saturating_add(ns / 8).max(1);
+    }
+
+    /// The shortest round trip, as far as is known.
+    pub fn least(&self) -> Option<u64> {
+        let [this, last] = self.least;
+        [this, last].into_iter().filter(|least| *least != 0).min()
+    }
+
+    /// Bytes that a link of `speed` bits per second carries in a round trip; `None` if either is not known.
+    fn rtt_bytes(&self, speed: u64) -> Option<u32> {
+        let least = self.least().filter(|_| speed != 0)?;
+        let bytes = u128::from(least) * u128::from(speed) / 8_000_000_000;
+        Some(u32::try_from(bytes).unwrap_or(u32::MAX))
+    }
+
+    /// How much of a message to send to the other host unasked, over a link of `speed` bits per second (0: unknown).
+    pub fn unscheduled(&self, speed: u64, config: &Config) -> u32 {
+        let whole = match self.rtt_bytes(speed) {
+            // The samples are of small packets: a full one takes longer, at each hop.
+            Some(bytes) => bytes
+                .saturating_add(config.window_slack / 2)
+                .clamp(config.unscheduled_min, config.unscheduled_max),
+            None => config.unscheduled,
+        };
+        self.outgoing.of(whole, config.probe)
+    }
+
+    /// How far to grant ahead of what arrived from the other host, over a link of `speed` bits per second.
+    pub fn window(&self, speed: u64, config: &Config) -> u32 {
+        self.incoming.of(self.full_window(speed, config), config.probe.saturating_mul(2))
+    }
+
+    /// The same if nothing is lost.
+    pub fn full_window(&self, speed: u64, config: &Config) -> u32 {
+        match self.rtt_bytes(speed) {
+            // A grant comes with each quarter of a window, so it must reach further by that.
+            Some(bytes) => bytes
+                .saturating_add(bytes / 3)
+                .saturating_add(config.window_slack)
+                .clamp(config.unscheduled_min, config.window_max),
+            None => config.grant_window,
+        }
+    }
+
+    /// How long to wait for bytes that the other host may send.
+    pub fn rto(&self, config: &Config) -> u64 {
+        if self.smoothed == 0 {
+            return config.resend_first;
+        }
+        let expected = self.smoothed.saturating_add(self.deviation.saturating_mul(4));
+        expected.clamp(config.rto_min, config.resend_max.max(config.rto_min))
+    }
+
+    /// How long to wait for bytes that others overtook.
+    pub fn reordering(&self, config: &Config) -> u64 {
+        let quarter = self.least().map_or(0, |least| least / 4);
+        quarter.clamp(config.reordering, config.rto_min.max(config.reordering))
+    }
+}
+
+/// What a client asks a server to keep to with a response: few bytes unasked, as many responses will come at a time.
+///
+/// The server's grants-to-be are the client's to give: it spreads the responses by its grant scheduler. Without
+/// this, N responses arrive at once and their unscheduled bytes overflow the queue that leads to
+/// the client (*incast*).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResponseLimit(u8);
+
+impl ResponseLimit {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// What fits a header, from its four bits.
+    pub const fn from_wire(bits: u8) -> Self {
+        Self(bits & 0xf)
+    }
+
+    /// Four bits for a header.
+    pub const fn to_wire(self) -> u8 {
+        self.0
+    }
+
+    /// For a client that has sent `outstanding` requests whose responses are not here, and can take
+    /// `max_incoming` bytes at a time; a response may have `unscheduled` unasked otherwise.
+    pub fn for_client(outstanding: u32, max_incoming: u32, unscheduled: u32) -> Self {
+        let share = max_incoming.checked_div(outstanding.max(1)).unwrap_or(0);
+        if share >= unscheduled {
+            return Self::NONE;
+        }
+        // Rounded down to a power of two: 256 << (n - 1); at least that.
+        let power = (share / 256).max(1).ilog2().saturating_add(1);
+        Self(power.min(15) as u8)
+    }
+
+    /// How many of `unscheduled` bytes may be sent unasked.
+    pub fn apply(self, unscheduled: u32) -> u32 {
+        match self.0.checked_sub(1) {
+            None => unscheduled,
+            Some(power) => unscheduled.min(256u32 << power.min(15)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GBIT: u64 = 1_000_000_000;
+
+    #[test]
+    fn windows_follow_the_least_round_trip() {
+        let config = Config::default();
+        let mut path = Path::new();
+        assert_eq!(path.unscheduled(10 * GBIT, &config), config.unscheduled);
+        assert_eq!(path.window(10 * GBIT, &config), config.grant_window);
+        path.sample(1, 900_000);
+        path.sample(2, 20_000);
+        path.sample(3, 50_000);
+        // 20 us at 10 Gbit/s are 25,000 bytes.
+        assert_eq!(path.unscheduled(10 * GBIT, &config), 25_000 + config.window_slack / 2);
+        assert_eq!(path.window(10 * GBIT, &config), 33_333 + config.window_slack);
+        assert_eq!(path.unscheduled(0, &config), config.unscheduled);
+        assert_eq!(path.unscheduled(10_000 * GBIT, &config), config.unscheduled_max);
+        assert_eq!(path.unscheduled(GBIT / 1000, &config), config.unscheduled_min);
+        // The least counts for a while, then it is forgotten.
+        path.sample(PERIOD + 10, 40_000);
+        assert_eq!(path.least(), Some(20_000));
+        path.sample(2 * PERIOD + 20, 45_000);
+        assert_eq!(path.least(), Some(40_000));
+        path.sample(3 * PERIOD + 30, 45_000);
+        assert_eq!(path.least(), Some(45_000));
+    }
+
+    #[test]
+    fn time_outs_follow_what_was_measured() {
+        let config = Config::default();
+        let mut path = Path::new();
+        assert_eq!(path.rto(&config), config.resend_first);
+        for now in 0..100 {
+            path.sample(now, 30_000);
+        }
+        assert_eq!(path.rto(&config), config.rto_min);
+        assert_eq!(path.reordering(&config), config.reordering);
+        for now in 0..100 {
+            path.sample(now, 3_000_000 + 2_000_000 * (now % 2));
+        }
+        assert!((5_000_000..20_000_000).contains(&path.rto(&config)), "{}", path.rto(&config));
+    }
+
+    #[test]
+    fn losses_halve_a_share_and_arrivals_bring_it_back() {
+        let mut share = Share::new();
+        assert_eq!(share.of(100_000, 2800), 100_000);
+        share.lost(1000, 50);
+        share.lost(1049, 50);
+        assert_eq!(share.of(100_000, 2800), 50_000);
+        share.lost(1050, 50);
+        assert_eq!(share.of(100_000, 2800), 25_000);
+        for n in 0..100 {
+            share.lost(2000 + 50 * n, 50);
+        }
+        assert_eq!((share.of(100_000, 0), share.of(10_000, 2800)), (3125, 2800));
+        let mut arrived = 0u64;
+        while share.of(100_000, 0) < 100_000 {
+            share.arrived(1400, 100_000);
+            arrived += 1400;
+        }
+        assert!((2_900_000..3_300_000).contains(&arrived), "{arrived}");
+    }
+
+    #[test]
+    fn many_responses_are_asked_for_with_few_bytes() {
+        let limit = |n| ResponseLimit::for_client(n, 100_000, 10_000);
+        assert_eq!(limit(0), ResponseLimit::NONE);
+        assert_eq!((limit(10), limit(10).apply(10_000)), (ResponseLimit::NONE, 10_000));
+        assert_eq!(limit(11).apply(10_000), 8192);
+        assert_eq!(limit(100).apply(10_000), 512);
+        assert_eq!(limit(u32::MAX).apply(10_000), 256);
+        for bits in 0..=255 {
+            let limit = ResponseLimit::from_wire(bits);
+            assert_eq!(limit.to_wire(), bits & 15);
+            assert!((1..=10_000).contains(&limit.apply(10_000)));
+        }
+    }
+}
