@@ -10,6 +10,8 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod faults;
 pub mod host;
 pub mod ledger;
 pub mod net;
@@ -17,3 +19,10 @@ pub mod packet;
 pub mod pool;
 pub mod queue;
 pub mod random;
+pub mod report;
+pub mod sabotage;
+pub mod scenario;
+pub mod trace;
+pub mod trial;
+pub mod workload;
+pub mod world;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The first host: plain Homa by the core's [`Rpc`] alone, without grant scheduler, priorities or pacing.
+//! The first host: Homa, plain or sealed, by the core's [`Rpc`] alone, without grant scheduler, priorities or
+//! pacing.
 //!
 //! It exists so that the simulator could be built and tested; the composition of the whole core takes its
 //! place.
@@ -9,14 +10,19 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use homa_core::acks::PendingAcks;
-use homa_core::layout::{Cut, Layout};
+use homa_core::layout::Cut;
 use homa_core::msgin::{MsgIn, Range};
 use homa_core::msgout::MsgOut;
 use homa_core::recent::RecentIds;
-use homa_core::rpc::{self, Action, Phase, Role, Rpc};
+use homa_core::rpc::{self, Action, Failure, Phase, Role, Rpc};
+use homa_core::session::replay::Verdict;
+use homa_core::session::seq::MessageId;
 use homa_core::window::ResponseLimit;
-use homa_core::wire::{Ack, Acks, Body, Common, Control, Data, Packet as Parsed, DATA_LEN};
+use homa_core::wire::{
+    Ack, Acks, Body, Common, Control, Data, Packet as Parsed, SealedData, DATA_LEN, SEALED_DATA_LEN,
+};
 
+use super::session::{Opened, Opening, Sealed, Session};
 use super::{Counts, Event, Host, Received, Refused, Setup, Time};
 use crate::packet::{mix, Digest, HostId, Message, Packet, Payload, IP};
 
@@ -26,15 +32,24 @@ const PORT: u16 = 99;
 /// Whom an RPC is with, and this host's id for it.
 type Key = (HostId, u64);
 
+/// A message on its way out.
+enum Out {
+    Plain(Message),
+    Sealed(Box<Sealed>),
+}
+
 /// An RPC, and the model of its messages' bytes.
 struct State {
     core: Rpc,
-    out: Option<Message>,
+    out: Option<Out>,
     /// Parts to be sent again.
     again: VecDeque<Range>,
     /// It is in the queue of those that have something to send.
     ready: bool,
+    /// Plain: of what came.
     digest: Digest,
+    /// Sealed: what came.
+    opening: Option<Opening>,
     /// The earliest timer that is set.
     timer: Option<Time>,
 }
@@ -43,6 +58,7 @@ struct State {
 pub struct Basic {
     setup: Setup,
     cut: Cut,
+    sessions: BTreeMap<HostId, Session>,
     rpcs: BTreeMap<Key, State>,
     next_id: u64,
     acks: BTreeMap<HostId, PendingAcks>,
@@ -60,7 +76,12 @@ impl Basic {
     }
 
     fn send_control(&mut self, (peer, id): Key, control: &Control) {
-        let header = control.emit(&Self::common(id));
+        let common = Self::common(id);
+        let header = match self.sessions.get_mut(&peer) {
+            Some(session) => session.seal_control(control, &common),
+            None => Some(control.emit(&common)),
+        };
+        let Some(header) = header else { return };
         let packet = Packet::new(self.setup.id, peer, 7, header.as_slice(), Payload::NONE);
         self.control.push_back(packet);
     }
@@ -104,7 +125,7 @@ impl Basic {
     fn next_data(&mut self, key: Key) -> Option<Packet> {
         let (peer, id) = key;
         let rpc = self.rpcs.get_mut(&key)?;
-        let message = rpc.out?;
+        let out = rpc.out.as_ref()?;
         let (range, retransmit) = match rpc.again.front_mut() {
             Some(range) => {
                 let end = range.end.min(range.start + self.cut.packet());
@@ -116,31 +137,55 @@ impl Basic {
             }
             None => {
                 let progress = rpc.core.out_mut().filter(|out| out.can_send())?;
-                let layout = Layout::plain(message.length)?;
-                let segment = layout.segment(&self.cut, progress.sent(), progress.granted())?;
-                progress.advance(segment.stream.end);
-                (segment.stream, false)
+                let start = progress.sent();
+                let end = progress.length().min(start + self.cut.packet());
+                progress.advance(end);
+                (Range { start, end }, false)
             }
         };
         let granted = rpc.core.out().map_or(0, MsgOut::granted);
-        let ack = self.acks.entry(peer).or_default().pop();
-        let data = Data {
-            message_length: message.length,
-            incoming: granted.max(range.end),
-            ack: ack.map(|client_id| Ack { client_id, server_port: PORT }),
-            cutoff_version: 0,
-            retransmit,
-            response_limit: ResponseLimit::NONE,
-            offset: range.start,
-            payload: range.len(),
-        };
-        let payload = Payload {
-            content: message.content,
-            start: range.start,
-            len: range.len(),
-            ..Payload::NONE
-        };
-        Some(Packet::new(self.setup.id, peer, 0, &data.emit(&Self::common(id)), payload))
+        let incoming = granted.max(range.end);
+        let common = Self::common(id);
+        let source = self.setup.id;
+        match out {
+            Out::Plain(message) => {
+                let ack = self.acks.entry(peer).or_default().pop();
+                let data = Data {
+                    message_length: message.length,
+                    incoming,
+                    ack: ack.map(|client_id| Ack { client_id, server_port: PORT }),
+                    cutoff_version: 0,
+                    retransmit,
+                    response_limit: ResponseLimit::NONE,
+                    offset: range.start,
+                    payload: range.len(),
+                };
+                let (content, start, len) = (message.content, range.start, range.len());
+                let payload = Payload { content, start, len, ..Payload::NONE };
+                Some(Packet::new(source, peer, 0, &data.emit(&common), payload))
+            }
+            Out::Sealed(sealed) => {
+                let (data, payload) = sealed.packet(range, incoming, retransmit)?;
+                Some(Packet::new(source, peer, 0, &data.emit(&common), payload))
+            }
+        }
+    }
+
+    /// Makes a message ready to be sent. `None` without a session.
+    fn outgoing(
+        &self,
+        peer: HostId,
+        id: u64,
+        message: Message,
+        distance: u16,
+    ) -> Option<(Out, MsgOut)> {
+        let unscheduled = self.setup.config.unscheduled;
+        if self.setup.sealed.is_none() {
+            return Some((Out::Plain(message), MsgOut::new(message.length, unscheduled)));
+        }
+        let sealed = self.sessions.get(&peer)?.seal(MessageId::new(id)?, message, distance)?;
+        let progress = MsgOut::new(sealed.layout.stream_length(), unscheduled);
+        Some((Out::Sealed(Box::new(sealed)), progress))
     }
 
     fn data(&mut self, now: Time, key: Key, data: &Data, payload: &Payload) {
@@ -163,27 +208,127 @@ impl Basic {
                 return;
             }
         }
-        if rpc.core.is_deliverable() {
+        let length = data.message_length;
+        let message = Received { length, stream_length: length, digest: rpc.digest };
+        self.deliver(key, message);
+    }
+
+    /// Gives an incoming message to the program, if it is whole; else grants more of it, if that is due.
+    fn deliver(&mut self, key: Key, message: Received) {
+        let Some(rpc) = self.rpcs.get_mut(&key) else { return };
+        if rpc.core.is_deliverable() && rpc.opening.as_ref().is_none_or(Opening::is_open) {
             rpc.core.deliver();
-            let length = data.message_length;
-            let message = Received { length, stream_length: length, digest: rpc.digest };
             let (peer, id) = (key.0, key.1 & !1);
             if rpc.core.role() == Role::Client {
                 self.free(key);
-                self.add_ack(key);
+                if self.setup.sealed.is_none() {
+                    self.add_ack(key);
+                }
                 self.events.push_back(Event::Response { peer, id, message });
             } else {
                 self.events.push_back(Event::Request { peer, id, message });
             }
-        } else if let Some(grant) = rpc.core.poll_grant(&config) {
+        } else if let Some(grant) = rpc.core.poll_grant(&self.setup.config) {
             self.send_core_control(key, grant);
         }
     }
 
-    fn insert(&mut self, key: Key, core: Rpc, out: Option<Message>) {
-        let again = VecDeque::new();
-        let digest = Digest::default();
-        self.rpcs.insert(key, State { core, out, again, ready: false, digest, timer: None });
+    fn sealed_data(
+        &mut self,
+        now: Time,
+        key: Key,
+        data: &SealedData,
+        packet: &Packet,
+    ) -> Option<()> {
+        let config = self.setup.config;
+        let session = self.sessions.get(&key.0).filter(|session| session.flags() == data.flags)?;
+        let start = data.stream_offset(Some(packet.ip_id)).ok()?;
+        let layout = data.layout()?;
+        let id = MessageId::new(key.1 ^ 1)?;
+        if !self.rpcs.contains_key(&key) {
+            let old = matches!(session.seen.check(id), Verdict::Seen | Verdict::Dead);
+            if key.1 & 1 == 0 || old {
+                return None;
+            }
+            let msgin = MsgIn::new(layout.stream_length(), data.incoming);
+            self.insert(key, Rpc::server(now, &config, msgin), None);
+        }
+        let rpc = self.rpcs.get_mut(&key)?;
+        if rpc.core.is_receiving() && rpc.opening.as_ref().is_none_or(|o| o.layout != layout) {
+            // Until something authenticated, the last packet is as good as the first.
+            if rpc.opening.as_ref().is_some_and(|opening| opening.preamble.is_some()) {
+                return None;
+            }
+            rpc.opening = Some(Opening::new(layout));
+            rpc.core.forget_message();
+        }
+        let range = Range { start, end: start + data.payload };
+        let length = layout.stream_length();
+        match rpc.core.handle_data(now, &config, length, data.incoming, range, true) {
+            rpc::Data::Keep(kept) => rpc.opening.as_mut()?.keep(&packet.payload, start, kept),
+            rpc::Data::Duplicate | rpc::Data::Refused => return None,
+        }
+        if self.open(now, key)? {
+            let opening = self.rpcs.get(&key)?.opening.as_ref()?;
+            let length = opening.preamble.map_or(0, |preamble| preamble.length);
+            let stream_length = opening.layout.stream_length();
+            self.deliver(key, Received { length, stream_length, digest: opening.digest() });
+        }
+        Some(())
+    }
+
+    /// Opens what is complete; false if nothing is proven, or the RPC is gone.
+    fn open(&mut self, now: Time, key: Key) -> Option<bool> {
+        let id = MessageId::new(key.1 ^ 1)?;
+        loop {
+            let session = self.sessions.get_mut(&key.0)?;
+            let rpc = self.rpcs.get_mut(&key)?;
+            let opening = rpc.opening.as_mut()?;
+            let core = &rpc.core;
+            let proven = opening.preamble;
+            let Some(opened) = opening.open_next(session, id, |range| core.has(range)) else {
+                return Some(proven.is_some());
+            };
+            let is_client = core.role() == Role::Client;
+            match opened {
+                Opened::True(_) => {
+                    rpc.core.prove(now);
+                    let (None, false, Some(preamble)) = (proven, is_client, opening.preamble)
+                    else {
+                        continue;
+                    };
+                    let dead = session.seen.advance_floor(id, preamble.floor_distance);
+                    let new = session.seen.mark(id).is_ok();
+                    let dead = dead.into_iter().flatten().step_by(2);
+                    dead.for_each(|request| self.free((key.0, request | 1)));
+                    if !new {
+                        self.free(key);
+                        return None;
+                    }
+                }
+                Opened::False(range) => {
+                    self.drops += 1;
+                    if !rpc.core.forget(range) {
+                        self.drops += 1;
+                    }
+                }
+                Opened::Nothing => {
+                    self.drops += 1;
+                    rpc.opening = None;
+                    rpc.core.forget_message();
+                    if !is_client {
+                        self.free(key);
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, key: Key, core: Rpc, out: Option<Out>) {
+        let (again, digest) = (VecDeque::new(), Digest::default());
+        let state = State { core, out, again, ready: false, digest, opening: None, timer: None };
+        self.rpcs.insert(key, state);
     }
 
     fn add_ack(&mut self, key: Key) {
@@ -253,16 +398,21 @@ impl Basic {
         let Some(rpc) = self.rpcs.remove(&key) else { return };
         if rpc.core.role() == Role::Server {
             self.recent.entry(key.0).or_default().add(key.1);
+        } else if let Some(session) = self.sessions.get_mut(&key.0) {
+            let ended = MessageId::new(key.1).is_some_and(|id| session.ids.finish(id));
+            assert!(ended, "an id ends once");
         }
     }
 }
 
 impl Host for Basic {
     fn new(setup: Setup) -> Self {
-        let packet = setup.mtu - IP - DATA_LEN as u32;
+        let header = if setup.sealed.is_some() { SEALED_DATA_LEN } else { DATA_LEN };
+        let packet = setup.mtu - IP - header as u32;
         let cut = Cut::new(packet, packet).unwrap_or_else(|| panic!("an MTU of {}", setup.mtu));
         Self {
             cut,
+            sessions: BTreeMap::new(),
             rpcs: BTreeMap::new(),
             next_id: (mix(setup.seed) >> 24) & !1,
             acks: BTreeMap::new(),
@@ -277,23 +427,37 @@ impl Host for Basic {
     }
 
     fn start(&mut self, now: Time, peer: HostId, request: Message) -> Result<u64, Refused> {
-        let id = self.next_id;
-        self.next_id += 2;
-        let config = self.setup.config;
-        let core = Rpc::client(now, &config, MsgOut::new(request.length, config.unscheduled));
-        self.insert((peer, id), core, Some(request));
+        let (id, distance) = match self.sessions.get_mut(&peer) {
+            Some(session) => {
+                let id = session.ids.next().map_err(|_| Refused::Session)?;
+                (id.get(), session.ids.floor_distance(id))
+            }
+            None if self.setup.sealed.is_some() => return Err(Refused::Session),
+            None => {
+                self.next_id += 2;
+                (self.next_id, 0)
+            }
+        };
+        let Some((out, progress)) = self.outgoing(peer, id, request, distance) else {
+            return Err(Refused::Session);
+        };
+        let core = Rpc::client(now, &self.setup.config, progress);
+        self.insert((peer, id), core, Some(out));
         self.touch((peer, id));
         Ok(id)
     }
 
     fn reply(&mut self, now: Time, peer: HostId, id: u64, response: Message) -> bool {
         let key = (peer, id | 1);
-        let config = self.setup.config;
-        let Some(rpc) = self.rpcs.get_mut(&key) else { return false };
-        if !rpc.core.reply(now, &config, MsgOut::new(response.length, config.unscheduled)) {
+        if self.rpcs.get(&key).is_none_or(|rpc| rpc.core.phase() != Phase::InService) {
             return false;
         }
-        rpc.out = Some(response);
+        let Some((out, progress)) = self.outgoing(peer, key.1, response, 0) else { return false };
+        let Some(rpc) = self.rpcs.get_mut(&key) else { return false };
+        if !rpc.core.reply(now, &self.setup.config, progress) {
+            return false;
+        }
+        rpc.out = Some(out);
         self.touch(key);
         true
     }
@@ -304,7 +468,19 @@ impl Host for Basic {
         running
     }
 
-    fn new_session(&mut self, _now: Time, _peer: HostId, _transmit: u64, _receive: u64) {}
+    fn new_session(&mut self, _now: Time, peer: HostId, transmit_key: u64, receive_key: u64) {
+        let old: Vec<_> =
+            self.rpcs.range((peer, 0)..=(peer, u64::MAX)).map(|(key, _)| *key).collect();
+        for key in old {
+            self.free(key);
+            if key.1 & 1 == 0 {
+                self.events.push_back(Event::Failed { peer, id: key.1, why: Failure::Reset });
+            }
+        }
+        if let Some(ledger) = &self.setup.sealed {
+            self.sessions.insert(peer, Session::new(transmit_key, receive_key, ledger.clone()));
+        }
+    }
 
     fn handle(&mut self, now: Time, packet: &Packet) {
         let Ok(parsed) = Parsed::parse(packet.head(), packet.len() as usize) else {
@@ -312,16 +488,31 @@ impl Host for Basic {
             return;
         };
         let key = (packet.source, parsed.common.local_id());
+        let sealed = self.setup.sealed.is_some();
         match parsed.body {
-            Body::Data(data) => {
+            Body::Data(data) if !sealed => {
                 if let Some(ack) = data.ack {
                     self.handle_ack(key.0, &ack);
                 }
                 self.data(now, key, &data, &packet.payload);
                 self.touch(key);
             }
-            Body::Control(control) => self.handle_control(now, key, &control),
-            Body::SealedData(_) | Body::SealedControl(_) => self.drops += 1,
+            Body::Control(control) if !sealed => self.handle_control(now, key, &control),
+            Body::SealedData(data) if sealed => {
+                if self.sealed_data(now, key, &data, packet).is_none() {
+                    self.drops += 1;
+                }
+                self.touch(key);
+            }
+            Body::SealedControl(control) if sealed => {
+                let session = self.sessions.get_mut(&key.0);
+                if session.is_some_and(|session| session.open_control(&control, packet.head())) {
+                    self.handle_control(now, key, &control.inner);
+                } else {
+                    self.drops += 1;
+                }
+            }
+            _ => self.drops += 1,
         }
     }
 
@@ -371,7 +562,7 @@ impl Host for Basic {
             client_rpcs: self.rpcs.len() - servers,
             server_rpcs: servers,
             queued: self.control.len(),
-            open_ids: 0,
+            open_ids: self.sessions.values().map(|session| session.ids.in_window()).sum(),
             drops: self.drops,
         }
     }

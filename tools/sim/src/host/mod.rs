@@ -9,8 +9,12 @@
 //! ([`Host::poll_event`]).
 
 mod basic;
+pub mod session;
 
 pub use basic::Basic;
+
+/// The host that the simulator runs.
+pub type TheHost = Basic;
 
 use homa_core::config::Config;
 use homa_core::rpc::Failure;

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What came out of a run: slowdown by length of message, as a table and as JSON.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::world::{Outcome, Sample, Totals};
+
+/// Messages of similar length: a tenth of all.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decile {
+    /// The shortest, in bytes.
+    pub shortest: u32,
+    /// The longest.
+    pub longest: u32,
+    /// How many were measured.
+    pub count: usize,
+    /// Half of them were no slower than this, compared with an idle network.
+    pub p50: f32,
+    /// 99 of 100.
+    pub p99: f32,
+    /// 999 of 1000.
+    pub p999: f32,
+    /// Half of them took no longer than this, in microseconds.
+    pub p50_us: f64,
+    /// 99 of 100.
+    pub p99_us: f64,
+}
+
+/// What came out of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// What was run: the command's options.
+    pub options: serde_json::Value,
+    /// Counts.
+    pub totals: Totals,
+    /// From the shortest messages to the longest.
+    pub deciles: Vec<Decile>,
+    /// Of all messages.
+    pub all: Option<Decile>,
+}
+
+/// The value that a part of the sorted `values` does not exceed.
+fn quantile<T: Copy>(values: &[T], part: f64) -> T {
+    let index = (values.len() as f64 * part).ceil() as usize;
+    values[index.clamp(1, values.len()) - 1]
+}
+
+fn decile(samples: &[Sample]) -> Decile {
+    let mut slowdowns: Vec<_> = samples.iter().map(|s| s.slowdown).collect();
+    slowdowns.sort_unstable_by(f32::total_cmp);
+    let mut took: Vec<_> = samples.iter().map(|s| s.took).collect();
+    took.sort_unstable();
+    let us = |part| quantile(&took, part) as f64 / 1000.0;
+    Decile {
+        shortest: samples.iter().map(|s| s.length).min().unwrap_or(0),
+        longest: samples.iter().map(|s| s.length).max().unwrap_or(0),
+        count: samples.len(),
+        p50: quantile(&slowdowns, 0.5),
+        p99: quantile(&slowdowns, 0.99),
+        p999: quantile(&slowdowns, 0.999),
+        p50_us: us(0.5),
+        p99_us: us(0.99),
+    }
+}
+
+impl Report {
+    /// From what was measured.
+    pub fn new(options: serde_json::Value, outcome: Outcome) -> Self {
+        let Outcome { totals, mut samples } = outcome;
+        // Messages of the same length are in the order in which they were measured: as good as any.
+        samples.sort_by_key(|sample| sample.length);
+        let cut = |tenth: usize| samples.len() * tenth / 10;
+        let tenths = if samples.len() < 10 { 0 } else { 10 };
+        let deciles = (0..tenths).map(|n| decile(&samples[cut(n)..cut(n + 1)])).collect();
+        let all = (!samples.is_empty()).then(|| decile(&samples));
+        Self { options, totals, deciles, all }
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let totals = &self.totals;
+        let _ = writeln!(
+            text,
+            "{} RPCs: {} completed, {} failed, {} abandoned, {} refused; {:.1} ms of virtual time, {} events\n\
+             {} packets for {} needed, {} lost ({} for want of buffers); \
+             links {:.1} % busy, longest queue {} bytes",
+            totals.rpcs,
+            totals.completed,
+            totals.failed,
+            totals.abandoned,
+            totals.refused,
+            totals.time as f64 / 1e6,
+            totals.events,
+            totals.packets,
+            totals.needed,
+            totals.lost,
+            totals.overflowed,
+            totals.link_load * 100.0,
+            totals.peak_queue,
+        );
+        let _ = writeln!(
+            text,
+            "{:>21} {:>9}   slowdown: {:>7} {:>8} {:>8}   us: {:>9} {:>9}",
+            "bytes", "messages", "P50", "P99", "P99.9", "P50", "P99"
+        );
+        for (name, decile) in
+            self.deciles.iter().map(|d| ("", d)).chain(self.all.iter().map(|d| ("all", d)))
+        {
+            let _ = writeln!(
+                text,
+                "{name:3} {:>8} {:>8} {:>9}             {:>7.2} {:>8.2} {:>8.2}       {:>9.2} {:>9.2}",
+                decile.shortest, decile.longest, decile.count, decile.p50, decile.p99, decile.p999, decile.p50_us, decile.p99_us
+            );
+        }
+        text
+    }
+}
