@@ -7,12 +7,13 @@
 
 use kernel::prelude::*;
 
-use crate::protocol::wire::Malformed;
+use crate::protocol::wire::{Malformed, PacketType};
 use crate::sys::percpu::Counters;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
-        /// One counter.
+        /// One counter. (Those of packet types are reached by number.)
+        #[allow(dead_code)]
         #[derive(Clone, Copy, PartialEq, Eq)]
         #[repr(usize)]
         pub(crate) enum Counter {
@@ -39,29 +40,45 @@ counters! {
     RpcResets => "rpc_resets",
     /// RPCs of servers here whose client went silent.
     ClientsLost => "clients_lost",
-    /// DATA and control packets received.
+    /// Packets received, whatever became of them.
     PacketsReceived => "packets_received",
-    /// Packets (or segments, where the stack or the device cuts them) sent.
-    SegmentsSent => "segments_sent",
     /// Packets sent again because a peer asked.
     Retransmits => "retransmits",
-    /// RESEND sent.
-    ResendsSent => "resends_sent",
-    /// RESEND received.
-    ResendsReceived => "resends_received",
-    /// GRANT sent.
-    GrantsSent => "grants_sent",
+    /// DATA received. The types follow in the order of the wire, plain and sealed together.
+    DataReceived => "data_received",
     /// GRANT received.
     GrantsReceived => "grants_received",
-    /// BUSY received.
-    BusysReceived => "busys_received",
-    /// UNKNOWN sent.
-    UnknownsSent => "unknowns_sent",
+    /// RESEND received.
+    ResendsReceived => "resends_received",
     /// UNKNOWN received.
     UnknownsReceived => "unknowns_received",
+    /// BUSY received.
+    BusysReceived => "busys_received",
+    /// CUTOFFS received.
+    CutoffsReceived => "cutoffs_received",
+    /// FREEZE received.
+    FreezesReceived => "freezes_received",
+    /// NEED_ACK received.
+    NeedAcksReceived => "need_acks_received",
+    /// ACK received.
+    AcksReceived => "acks_received",
+    /// DATA sent, in segments. The types follow in the order of the wire, plain and sealed together.
+    DataSent => "data_sent",
+    /// GRANT sent.
+    GrantsSent => "grants_sent",
+    /// RESEND sent.
+    ResendsSent => "resends_sent",
+    /// UNKNOWN sent.
+    UnknownsSent => "unknowns_sent",
+    /// BUSY sent.
+    BusysSent => "busys_sent",
+    /// CUTOFFS sent.
+    CutoffsSent => "cutoffs_sent",
+    /// FREEZE sent.
+    FreezesSent => "freezes_sent",
     /// NEED_ACK sent.
     NeedAcksSent => "need_acks_sent",
-    /// ACK packets sent.
+    /// ACK sent.
     AcksSent => "acks_sent",
     /// Packets that the IP layer refused to send.
     SendErrors => "send_errors",
@@ -135,6 +152,25 @@ pub(crate) fn is_tls(name: &str) -> bool {
     name.starts_with("Tls")
 }
 
+impl From<Malformed> for Counter {
+    /// The counter of packets that are none.
+    fn from(why: Malformed) -> Self {
+        match why {
+            Malformed::Short => Self::MalformedShort,
+            Malformed::Type => Self::MalformedType,
+            Malformed::Port => Self::MalformedPort,
+            Malformed::Length => Self::MalformedLength,
+            Malformed::Place => Self::MalformedPlace,
+            Malformed::Record => Self::MalformedRecord,
+            Malformed::Acks => Self::MalformedAcks,
+            Malformed::Id => Self::MalformedId,
+            Malformed::Format => Self::MalformedFormat,
+            Malformed::Reserved => Self::MalformedReserved,
+            Malformed::Trailing => Self::MalformedTrailing,
+        }
+    }
+}
+
 /// The counters of a namespace.
 pub(crate) struct Stats(Counters<COUNT>);
 
@@ -156,31 +192,38 @@ impl Stats {
         self.0.add(counter as usize, n);
     }
 
+    /// A packet came; `kind` is the byte of a type that there is.
+    #[inline]
+    pub(crate) fn received(&self, kind: u8) {
+        self.0.inc(Counter::DataReceived as usize + usize::from(kind & 0xf));
+    }
+
+    /// `n` packets or segments of `kind` go out.
+    #[inline]
+    pub(crate) fn sent(&self, kind: PacketType, n: u64) {
+        self.0.add(Counter::DataSent as usize + usize::from(kind.to_wire() & 0xf), n);
+    }
+
     /// Takes one off a `live_` counter.
     #[inline]
     pub(crate) fn dec(&self, counter: Counter) {
         self.0.add(counter as usize, u64::MAX);
     }
 
-    /// Counts a packet that is none.
-    pub(crate) fn malformed(&self, why: Malformed) {
-        self.inc(match why {
-            Malformed::Short => Counter::MalformedShort,
-            Malformed::Type => Counter::MalformedType,
-            Malformed::Port => Counter::MalformedPort,
-            Malformed::Length => Counter::MalformedLength,
-            Malformed::Place => Counter::MalformedPlace,
-            Malformed::Record => Counter::MalformedRecord,
-            Malformed::Acks => Counter::MalformedAcks,
-            Malformed::Id => Counter::MalformedId,
-            Malformed::Format => Counter::MalformedFormat,
-            Malformed::Reserved => Counter::MalformedReserved,
-            Malformed::Trailing => Counter::MalformedTrailing,
-        });
-    }
-
     /// The value summed over all CPUs.
     pub(crate) fn sum(&self, index: usize) -> u64 {
         self.0.sum(index)
     }
+
+    /// Packets (or segments, where the stack or the device cuts them) sent.
+    pub(crate) fn segments_sent(&self) -> u64 {
+        (Counter::DataSent as usize..=Counter::AcksSent as usize).map(|i| self.sum(i)).sum()
+    }
 }
+
+// The types' counters are in the order of the wire.
+const _: () = {
+    let last = PacketType::Ack as usize & 0xf;
+    assert!(Counter::DataReceived as usize + last == Counter::AcksReceived as usize);
+    assert!(Counter::DataSent as usize + last == Counter::AcksSent as usize);
+};

@@ -22,6 +22,16 @@ int shim_next_possible_cpu(int cpu);
 void *shim_per_cpu_ptr(void *ptr, int cpu);
 bool shim_hrtimer_runs_here(struct hrtimer *timer);
 
+/* trace.rs */
+struct shim_event {
+	u64 netns, id;
+	u32 offset, length;
+	u16 port, peer_port;
+	u8 peer[16];
+	const char *what;
+	u32 what_len;
+};
+
 /* netns.rs */
 struct net *shim_maybe_get_net(struct net *net);
 void shim_put_net(struct net *net);

@@ -98,4 +98,5 @@
 #include <uapi/linux/tls.h>
 
 #include "shim.h"
+#include "trace.h"
 #include "layout.h"

@@ -41,6 +41,7 @@ pub mod sock;
 pub mod table;
 pub mod time;
 pub mod timer;
+pub mod trace;
 pub mod uio;
 pub mod user;
 

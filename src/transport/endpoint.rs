@@ -12,6 +12,7 @@ use super::outgoing::Outgoing;
 use super::peer::{Peer, PeerUse};
 use super::rpc::{Identity, Rpc};
 use crate::observe::counters::Counter;
+use crate::observe::trace;
 use crate::protocol::msgout::MsgOut;
 use crate::protocol::rpc as core;
 use crate::protocol::session::seq::MessageId;
@@ -272,6 +273,7 @@ impl Endpoint {
             self.forget(&rpc);
             return Err(ESHUTDOWN);
         }
+        trace::message_out(&rpc, "request", 0, length);
         self.count_sent(Counter::RequestsSent, records);
         self.send_all(&rpc, &dst, queue);
         self.watch();
@@ -350,6 +352,7 @@ impl Endpoint {
         }
         state.out = Some(out);
         drop(state);
+        trace::message_out(&rpc, "response", 0, length);
         self.count_sent(Counter::ResponsesSent, records);
         self.send_all(&rpc, &dst, queue);
         self.watch();

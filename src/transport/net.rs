@@ -109,6 +109,9 @@ impl Net {
                 seq_print!(m, "{:<24} {}\n", name, self.stats.sum(i) as i64);
             }
         }
+        if !tls {
+            seq_print!(m, "{:<24} {}\n", "segments_sent", self.stats.segments_sent());
+        }
     }
 
     /// A fresh id for a plain request.

@@ -14,6 +14,7 @@ use super::net::Net;
 use super::peer::Peer;
 use super::rpc::{Identity, Rpc, State};
 use crate::observe::counters::Counter;
+use crate::observe::trace;
 use crate::protocol::layout::Layout;
 use crate::protocol::msgin::{MsgIn, Range};
 use crate::protocol::rpc::{self as core, Action, Data as Verdict, Failure, Phase};
@@ -51,9 +52,9 @@ pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
         ns.stats.inc(Counter::DropNoMemory);
         return;
     };
-    one(&ns, skb, true);
+    one(net, &ns, skb, true);
     while let Some(skb) = chained.pop_front() {
-        one(&ns, skb, false);
+        one(net, &ns, skb, false);
     }
 }
 
@@ -61,10 +62,23 @@ pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
 type Outcome = Result<(), Counter>;
 
 /// `first`: it is as IP handed it up, and so can be answered with ICMP.
-fn one(ns: &Net, skb: SkBuff, first: bool) {
+fn one(net: &netns::Net, ns: &Net, skb: SkBuff, first: bool) {
     ns.stats.inc(Counter::PacketsReceived);
+    if trace::drops_watched() {
+        return one_watched(net, ns, skb, first);
+    }
     if let Err(why) = dispatch(ns, skb, first) {
         ns.stats.inc(why);
+    }
+}
+
+/// The same while somebody looks at dropped packets.
+#[cold]
+fn one_watched(net: &netns::Net, ns: &Net, skb: SkBuff, first: bool) {
+    let packet = trace::Packet::of(&skb);
+    if let Err(why) = dispatch(ns, skb, first) {
+        ns.stats.inc(why);
+        packet.dropped(net, why);
     }
 }
 
@@ -73,11 +87,9 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
     let head = header_bytes(&skb, &mut copy);
     let packet = match Packet::parse(head, skb.len()) {
         Ok(packet) => packet,
-        Err(why) => {
-            ns.stats.malformed(why);
-            return Ok(());
-        }
+        Err(why) => return Err(why.into()),
     };
+    ns.stats.received(head.get(at::TYPE).copied().unwrap_or_default());
     let common = &packet.common;
     let id = common.local_id();
     let request = id & 1 != 0 && matches!(packet.body, Body::Data(_) | Body::SealedData(_));
@@ -273,11 +285,7 @@ fn sealed_data(
     data: &SealedData,
 ) -> Outcome {
     let ip_id = matches!(skb.family(), Family::V4).then(|| skb.ip_id());
-    let malformed = |why| {
-        endpoint.ns.stats.malformed(why);
-        Counter::DropRefused
-    };
-    let start = data.stream_offset(ip_id).map_err(malformed)?;
+    let start = data.stream_offset(ip_id)?;
     let layout = data.layout().ok_or(Counter::MalformedRecord)?;
     let payload = Payload {
         range: Range { start, end: start.saturating_add(data.payload) },
@@ -444,6 +452,7 @@ fn add_data_locked(
         state.core.deliver();
         state.ready = true;
         after.ready = true;
+        trace::message_in(rpc, rpc.message_name(false), 0, length);
     } else {
         after.control = state.core.poll_grant(config);
     }
@@ -535,7 +544,6 @@ fn response_arrived(endpoint: &Endpoint, rpc: &Rpc, rtt: Option<u64>) {
         for id in ids {
             acks.push(Ack { client_id: id, server_port: rpc.peer.name.port });
         }
-        endpoint.ns.stats.inc(Counter::AcksSent);
         endpoint.send_control(&rpc.peer, None, rpc.id, &Control::Ack(acks));
     }
 }
@@ -585,7 +593,6 @@ fn handle_control(
     control: &Control,
     skb: &Skb,
 ) -> Outcome {
-    let stats = &endpoint.ns.stats;
     if let Control::Ack(acks) = control {
         // The packet's own id is that of the RPC it answers for.
         for ack in acks.as_slice() {
@@ -601,22 +608,14 @@ fn handle_control(
     let action = {
         let core = &mut rpc.state.lock().core;
         match control {
-            Control::Grant { offset, .. } => {
-                stats.inc(Counter::GrantsReceived);
-                core.handle_grant(now, *offset)
-            }
+            Control::Grant { offset, .. } => core.handle_grant(now, *offset),
             Control::Resend { offset, length, .. } => {
-                stats.inc(Counter::ResendsReceived);
-                core.handle_resend(now, *offset, length.unwrap_or(u32::MAX))
+                let length = length.unwrap_or(u32::MAX);
+                trace::resend(&rpc, "received", *offset, length);
+                core.handle_resend(now, *offset, length)
             }
-            Control::Unknown => {
-                stats.inc(Counter::UnknownsReceived);
-                core.handle_unknown(now, config)
-            }
-            Control::Busy => {
-                stats.inc(Counter::BusysReceived);
-                core.handle_busy(now)
-            }
+            Control::Unknown => core.handle_unknown(now, config),
+            Control::Busy => core.handle_busy(now),
             Control::NeedAck => core.handle_need_ack(now),
             Control::Ack(_) | Control::Cutoffs { .. } | Control::Freeze => Action::None,
         }
@@ -636,7 +635,10 @@ pub(super) fn perform(endpoint: &Endpoint, rpc: &Arc<Rpc>, action: Action) {
         Action::Free => endpoint.forget(rpc),
         Action::Fail(failure) => {
             let (error, counter) = match failure {
-                Failure::TimedOut => (ETIMEDOUT, Counter::RpcTimeouts),
+                Failure::TimedOut => {
+                    trace::timeout(rpc, rpc.end_name(), 0, 0);
+                    (ETIMEDOUT, Counter::RpcTimeouts)
+                }
                 Failure::Reset => (ECONNRESET, Counter::RpcResets),
             };
             endpoint.ns.stats.inc(counter);
@@ -682,13 +684,9 @@ fn unknown_rpc(
         Control::NeedAck if id & 1 == 0 => {
             let mut acks = Acks::new();
             acks.push(Ack { client_id: id, server_port: name.port });
-            endpoint.ns.stats.inc(Counter::AcksSent);
             Control::Ack(acks)
         }
-        Control::Resend { .. } => {
-            endpoint.ns.stats.inc(Counter::UnknownsSent);
-            Control::Unknown
-        }
+        Control::Resend { .. } => Control::Unknown,
         _ => return Err(Counter::DropUnknownRpc),
     };
     // Whoever asks need not be remembered.

@@ -11,6 +11,7 @@ use super::net::Net;
 use super::outgoing::Outgoing;
 use super::peer::Peer;
 use crate::observe::counters::Counter;
+use crate::observe::trace;
 use crate::protocol::rpc as core;
 use crate::protocol::session::seq::MessageId;
 use crate::sys::addr::SockAddr;
@@ -134,6 +135,7 @@ impl Rpc {
         )?;
         rpc.peer.enter();
         ns.stats.inc(Counter::LiveRpcs);
+        trace::rpc_start(&rpc, rpc.end_name(), 0, 0);
         Ok(rpc)
     }
 
@@ -151,6 +153,27 @@ impl Rpc {
     /// Is this end its client?
     pub(crate) fn is_client(&self) -> bool {
         self.id & 1 == 0
+    }
+
+    /// The socket that it belongs to.
+    pub(crate) fn sk(&self) -> &SockRef {
+        &self.sk
+    }
+
+    /// What this end is called.
+    pub(crate) fn end_name(&self) -> &'static str {
+        match self.is_client() {
+            true => "client",
+            false => "server",
+        }
+    }
+
+    /// What the message is called that goes `out` from here, or comes in.
+    pub(crate) fn message_name(&self, out: bool) -> &'static str {
+        match self.is_client() == out {
+            true => "request",
+            false => "response",
+        }
     }
 
     /// Can the program have it?
@@ -233,6 +256,7 @@ impl PinnedDrop for Rpc {
         self.prove(&mut state);
         drop(state);
         self.peer.leave();
+        trace::rpc_end(&self, self.end_name(), 0, 0);
         self.ns.stats.dec(Counter::LiveRpcs);
     }
 }

@@ -12,6 +12,7 @@ use super::endpoint::Endpoint;
 use super::receive::perform;
 use super::rpc::Rpc;
 use crate::observe::counters::Counter;
+use crate::observe::trace;
 use crate::protocol::rpc::Action;
 use crate::sys::time::now_ns;
 use crate::sys::timer::OnTimer;
@@ -46,6 +47,7 @@ impl OnTimer for Endpoint {
         for (rpc, action) in due {
             if action == Action::Free {
                 this.ns.stats.inc(Counter::ClientsLost);
+                trace::timeout(&rpc, rpc.end_name(), 0, 0);
             }
             perform(this, &rpc, action);
         }

@@ -8,8 +8,9 @@ use super::endpoint::Endpoint;
 use super::peer::Peer;
 use super::rpc::Rpc;
 use crate::observe::counters::Counter;
+use crate::observe::trace;
 use crate::protocol::msgin::Range;
-use crate::protocol::wire::{Acks, Control, Header};
+use crate::protocol::wire::{Acks, Control, Header, PacketType};
 use crate::protocol::{rpc as core, wire};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::route::Dst;
@@ -23,8 +24,8 @@ impl Endpoint {
             // A session began meanwhile: nothing leaves in clear any more.
             return;
         }
+        self.ns.stats.sent(PacketType::Data, queue.len() as u64);
         while let Some(skb) = queue.pop_front() {
-            self.ns.stats.inc(Counter::SegmentsSent);
             if dst.xmit(&self.sk, skb, self.sk.tos()).is_err() {
                 self.ns.stats.inc(Counter::SendErrors);
             }
@@ -51,6 +52,7 @@ impl Endpoint {
         let Ok(dst) = rpc.peer.route(self) else {
             return;
         };
+        trace::retransmit(rpc, rpc.message_name(true), range.start, range.len());
         let mut queue = SkbQueue::new();
         let state = rpc.state.lock();
         if let Some(out) = &state.out {
@@ -63,29 +65,24 @@ impl Endpoint {
 
     /// Sends what the core decided.
     pub(super) fn send_core_control(&self, rpc: &Rpc, control: core::Control) {
-        let (control, counter) = match control {
-            core::Control::Grant(offset) => {
-                (Control::Grant { offset, priority: 0 }, Some(Counter::GrantsSent))
+        let control = match control {
+            core::Control::Grant(offset) => Control::Grant { offset, priority: 0 },
+            core::Control::Resend(range) => {
+                trace::resend(rpc, "sent", range.start, range.len());
+                Control::Resend { offset: range.start, length: Some(range.len()), priority: 0 }
             }
-            core::Control::Resend(range) => (
-                Control::Resend { offset: range.start, length: Some(range.len()), priority: 0 },
-                Some(Counter::ResendsSent),
-            ),
-            core::Control::ResendAll => (
-                Control::Resend { offset: 0, length: None, priority: 0 },
-                Some(Counter::ResendsSent),
-            ),
-            core::Control::Busy => (Control::Busy, None),
-            core::Control::NeedAck => (Control::NeedAck, Some(Counter::NeedAcksSent)),
+            core::Control::ResendAll => {
+                trace::resend(rpc, "sent", 0, u32::MAX);
+                Control::Resend { offset: 0, length: None, priority: 0 }
+            }
+            core::Control::Busy => Control::Busy,
+            core::Control::NeedAck => Control::NeedAck,
             core::Control::Ack => {
                 let mut acks = Acks::new();
                 acks.push(wire::Ack { client_id: rpc.id, server_port: rpc.peer.name.port });
-                (Control::Ack(acks), Some(Counter::AcksSent))
+                Control::Ack(acks)
             }
         };
-        if let Some(counter) = counter {
-            self.ns.stats.inc(counter);
-        }
         self.send_control(&rpc.peer, rpc.session.as_deref(), rpc.id, &control);
     }
 
@@ -106,6 +103,7 @@ impl Endpoint {
             None if peer.is_sealed() => return,
             None => control.emit(&common),
         };
+        self.ns.stats.sent(control.packet_type(), 1);
         if self.send_header(peer, &header).is_err() {
             self.ns.stats.inc(Counter::SendErrors);
         }
@@ -120,7 +118,6 @@ impl Endpoint {
         skb.set_transport_header_here();
         skb.set_checksum_unnecessary();
         skb.set_owner_w(&self.sk);
-        self.ns.stats.inc(Counter::SegmentsSent);
         dst.xmit(&self.sk, builder.finish(), self.sk.tos())
     }
 }
