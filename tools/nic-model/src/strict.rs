@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What a driver must not do, reported loudly: a run in which something was reported has failed.
+
+use std::fmt::Display;
+
+/// Reports of one run. They go to standard error as they come; a flood is cut off there, not in the count.
+#[derive(Debug, Default)]
+pub struct Strict {
+    count: u64,
+    first: Vec<String>,
+}
+
+const SHOWN: usize = 100;
+
+impl Strict {
+    pub fn violation(&mut self, what: impl Display) {
+        self.count += 1;
+        if self.first.len() < SHOWN {
+            let text = what.to_string();
+            eprintln!("nic-model: VIOLATION: {text}");
+            self.first.push(text);
+        } else if self.count == SHOWN as u64 + 1 {
+            eprintln!("nic-model: more violations are only counted");
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The first ones.
+    pub fn reports(&self) -> &[String] {
+        &self.first
+    }
+}
+
+/// A note for whoever reads the log: nothing is wrong.
+pub fn note(what: impl Display) {
+    eprintln!("nic-model: {what}");
+}
