@@ -32,6 +32,7 @@ pub mod steering;
 pub mod strict;
 pub mod tis;
 pub mod tls;
+pub mod verify;
 mod tx;
 pub mod wire;
 pub mod work;
