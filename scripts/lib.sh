@@ -17,7 +17,7 @@ PACKAGES=(
 	pahole perl python3 rsync xz-utils zlib1g-dev zstd
 	bindgen clang-19 lld-19 llvm-19 rust-clippy rust-src rustc rustfmt
 	# to build and run what is tested: programs in C and Rust, and their VMs
-	busybox-static ca-certificates cargo ethtool g++ g++-14 iproute2 iputils-ping
+	busybox-static ca-certificates cargo ethtool g++ g++-14 iperf3 iproute2 iputils-ping
 	libc6-dev liburing-dev mount openssl pkg-config procps python3-cryptography
 	shellcheck strace tcpdump virtiofsd
 )
