@@ -7,6 +7,7 @@
 //! part's [`Digest`] to the message's. Digests of neighbouring parts add up to that of the whole, and
 //! only if every byte is there exactly once, at its place, of the right message, and unharmed.
 
+use homa_core::layout::{Layout, Record};
 use homa_core::msgin::Range;
 use homa_core::wire::MAX_HEADER;
 
@@ -63,8 +64,11 @@ pub struct Payload {
     /// How many.
     pub len: u32,
     /// Sealed: what the seal depends on ([`seal`]); 0 if plain. As the model goes, a record opens
-    /// if all its bytes have the seal that is expected, and stand where they should.
+    /// if all its bytes have the seal that is expected, and stand where they should, in a record that
+    /// was sealed from here to there.
     pub seal: u64,
+    /// Sealed: how the message was cut into records.
+    pub layout: Option<Layout>,
     /// Sealed: the first bytes of the message's plaintext. (Records of a message all carry them, for
     /// simplicity; it is part of record 0.)
     pub preamble: [u8; 8],
@@ -80,7 +84,7 @@ pub fn seal(key: u64, id: u64) -> u64 {
 impl Payload {
     /// No bytes.
     pub const NONE: Self =
-        Self { content: 0, start: 0, len: 0, seal: 0, preamble: [0; 8], noise: 0 };
+        Self { content: 0, start: 0, len: 0, seal: 0, layout: None, preamble: [0; 8], noise: 0 };
 
     /// The digest of what is told in the bytes `kept` of the stream, if the payload begins at `place` of it,
     /// as the header says.
@@ -88,9 +92,15 @@ impl Payload {
         self.digest_of(self.content, place, kept)
     }
 
-    /// The digest of their seal: equal to `Digest::of(seal, kept)` where each byte is as it was sealed.
-    pub fn seal_digest(&self, place: u32, kept: Range) -> Digest {
-        self.digest_of(self.seal, place, kept)
+    /// The digest of their seal, as part of `record`: equal to `Digest::of(seal, kept)` where each byte is as it
+    /// was sealed.
+    pub fn seal_digest(&self, place: u32, kept: Range, record: &Record) -> Digest {
+        let mut digest = self.digest_of(self.seal, place, kept);
+        let sealed_as = self.layout.and_then(|layout| layout.record(u32::from(record.index)));
+        if sealed_as != Some(*record) {
+            digest.add(Digest(mix(u64::from(kept.start) | 1 << 40)));
+        }
+        digest
     }
 
     fn digest_of(&self, content: u64, place: u32, kept: Range) -> Digest {

@@ -27,6 +27,9 @@ pub struct Options {
     /// Lines of the trace of a seed that failed
     #[arg(long, default_value_t = 60)]
     lines: usize,
+    /// Do not stop at a seed that fails; tell of each in one line
+    #[arg(long)]
+    all: bool,
 }
 
 pub fn run(options: &Options) -> Result<bool> {
@@ -43,7 +46,7 @@ pub fn run(options: &Options) -> Result<bool> {
         for _ in 0..jobs {
             scope.spawn(|| loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= seeds || failed.load(Ordering::Relaxed) {
+                if index >= seeds || (failed.load(Ordering::Relaxed) && !options.all) {
                     return;
                 }
                 let seed = first.wrapping_add(index);
@@ -59,6 +62,10 @@ pub fn run(options: &Options) -> Result<bool> {
                             totals.lost,
                         ];
                         sums.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
+                    }
+                    Err(Failure { text }) if options.all => {
+                        failed.store(true, Ordering::Relaxed);
+                        println!("seed {seed}: {}", text.lines().last().unwrap_or_default());
                     }
                     Err(Failure { text }) => {
                         failed.store(true, Ordering::Relaxed);

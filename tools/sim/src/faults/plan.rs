@@ -32,6 +32,10 @@ pub fn scenario(seed: u64) -> Scenario {
         config.unscheduled = random.pick(&[1, 3000, 10_000]);
         config.grant_window = random.pick(&[6000, 20_000, 100_000]);
     }
+    let weather = weather(random, hosts);
+    // What can be repaired within the time-out, whatever is lost.
+    let longest =
+        if weather.loss > 0.1 { 20_000 } else { random.pick(&[5000, 100_000, 100_000, 1_000_000]) };
     Scenario {
         topology,
         pattern: Pattern::AllToAll,
@@ -39,7 +43,7 @@ pub fn scenario(seed: u64) -> Scenario {
         traffic: Traffic::Few {
             rpcs: random.between(10, 80) as u32,
             within: WITHIN,
-            longest: random.pick(&[5000, 100_000, 100_000, 1_000_000]),
+            longest,
             aborts: random.pick(&[0.0, 0.0, 0.1, 0.4]),
             think: random.pick(&[1, 100 * US, 3 * MS, 30 * MS]),
         },
@@ -52,7 +56,7 @@ pub fn scenario(seed: u64) -> Scenario {
             .chance(0.1)
             .then(|| (random.below(u64::from(hosts)) as u16, random.between(1, 20) * US)),
         dead: random.chance(0.05).then(|| random.below(u64::from(hosts)) as u16),
-        weather: Some(weather(random, hosts)),
+        weather: Some(weather),
         checks: true,
     }
 }

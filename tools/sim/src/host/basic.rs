@@ -24,7 +24,7 @@ use homa_core::wire::{
 
 use super::session::{Opened, Opening, Sealed, Session};
 use super::{Counts, Event, Host, Received, Refused, Setup, Time};
-use crate::packet::{mix, Digest, HostId, Message, Packet, Payload, IP};
+use crate::packet::{Digest, HostId, Message, Packet, Payload, IP};
 
 /// Everybody's port.
 const PORT: u16 = 99;
@@ -414,7 +414,8 @@ impl Host for Basic {
             cut,
             sessions: BTreeMap::new(),
             rpcs: BTreeMap::new(),
-            next_id: (mix(setup.seed) >> 24) & !1,
+            // A host that booted again must not begin below the ids that others remember of it.
+            next_id: setup.booted >> 10 & !1,
             acks: BTreeMap::new(),
             recent: BTreeMap::new(),
             control: VecDeque::new(),

@@ -38,6 +38,8 @@ pub struct Setup {
     pub link_bps: u64,
     /// Longest IP packet, IP header included.
     pub mtu: u32,
+    /// What the clock on the wall says when it boots, in nanoseconds.
+    pub booted: Time,
     /// For whatever is random in a host: where ids start, for one. Another each time the host boots.
     pub seed: u64,
     /// All is sealed: where encryptions are entered.

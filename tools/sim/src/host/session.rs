@@ -74,6 +74,7 @@ impl Sealed {
             start: range.start,
             len: range.len(),
             seal: self.seal,
+            layout: Some(self.layout),
             preamble: self.preamble,
             noise: 0,
         };
@@ -207,7 +208,7 @@ impl Opening {
         for record in self.layout.records_in(kept) {
             let Some(part) = record.stream.intersect(&kept) else { continue };
             let state = &mut self.records[usize::from(record.index)];
-            state.seal.add(payload.seal_digest(place, part));
+            state.seal.add(payload.seal_digest(place, part, &record));
             state.content.add(payload.digest(place, part));
             if record.index == 0 {
                 self.first_bytes = payload.preamble;

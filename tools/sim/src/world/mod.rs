@@ -228,6 +228,8 @@ impl<H: Host> World<H> {
             config: self.scenario.config,
             link_bps: topology.host_bps,
             mtu: topology.mtu,
+            // Later than that of the boot before.
+            booted: 1_000_000 * SECOND + self.now,
             seed: mix(self.seed ^ mix(u64::from(id) << 32 | boots)),
             sealed: self.ledger.clone(),
         })
@@ -235,6 +237,10 @@ impl<H: Host> World<H> {
 
     /// Two hosts agree on keys.
     fn agree(&mut self, a: HostId, b: HostId) {
+        if self.hosts[usize::from(a)].down || self.hosts[usize::from(b)].down {
+            // When it is back.
+            return;
+        }
         self.sessions += 1;
         let key = |side: u64| mix(self.seed ^ mix(self.sessions << 1 | side));
         let (one, two) = (key(0), key(1));
