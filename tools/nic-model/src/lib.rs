@@ -26,6 +26,7 @@ pub mod rss;
 mod rx;
 pub mod sched;
 pub mod server;
+pub mod silicon;
 pub mod spec;
 pub mod sq;
 pub mod steering;

@@ -12,8 +12,9 @@ use nic_model::device::{Config, Device};
 use nic_model::ifc::Ifc;
 use nic_model::pci::{ConfigSpace, Model};
 use nic_model::sched::Policy;
+use nic_model::server;
+use nic_model::silicon::Silicon;
 use nic_model::wire::{Capture, Endpoint, Impairments, Wire};
-use nic_model::{lso, server, tls};
 
 /// A ConnectX-6 Dx or 7 in software, for QEMU's vfio-user-pci.
 ///
@@ -58,6 +59,10 @@ struct Options {
     /// What goes wrong on purpose, such as seed=7,late-cqe=1%,sq-error=0.01%,after=5s.
     #[arg(long, value_name = "PLAN", default_value = "")]
     faults: String,
+    /// How the card behaves where nobody knows how it does: static=with-progress, unready=garbage, framing=pass, lso-ipv6.
+    /// And what it does wrong, for tests that must notice: ignore-dump, ignore-resync, wrong-salt.
+    #[arg(long, value_name = "LIST", default_value = "")]
+    silicon: Silicon,
     /// A line for each command of the driver's.
     #[arg(long)]
     log_commands: bool,
@@ -102,8 +107,8 @@ fn run(options: Options) -> anyhow::Result<bool> {
     }
     let config = Config {
         mac: options.mac,
-        silicon: tls::Silicon::default(),
-        lso: lso::Silicon::default(),
+        silicon: options.silicon.tls,
+        lso: options.silicon.lso,
         scheduler: options.sched,
         faults: options.faults,
         log_commands: options.log_commands,
