@@ -6,6 +6,7 @@
 //! (sealed bytes, for a sealed message).
 
 use super::msgout::PROBE;
+use super::{grant, pacer};
 
 /// One millisecond in the core's unit of time.
 pub const MS: u64 = 1_000_000;
@@ -45,6 +46,10 @@ pub struct Config {
     pub window_max: u32,
     /// What windows are longer than a round trip's bytes: full packets take longer than the small ones measured.
     pub window_slack: u32,
+    /// What the grant scheduler keeps to.
+    pub grants: grant::Limits,
+    /// What the pacer of each device keeps to, but for its speed.
+    pub pacer: pacer::Limits,
 }
 
 impl Default for Config {
@@ -73,6 +78,8 @@ impl Config {
             unscheduled_max: 262_144,
             window_max: 524_288,
             window_slack: 5_000,
+            grants: grant::Limits::DEFAULT,
+            pacer: pacer::Limits::DEFAULT,
         }
     };
 }

@@ -40,8 +40,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { overcommit: 8, max_incoming: 1_000_000, oldest_permille: 50, oldest_grant: 10_000 }
+        Self::DEFAULT
     }
+}
+
+impl Limits {
+    /// What [`Default`] gives.
+    pub const DEFAULT: Self =
+        Self { overcommit: 8, max_incoming: 1_000_000, oldest_permille: 50, oldest_grant: 10_000 };
 }
 
 /// What is known of a message when it comes, and each time a step arrived.
@@ -79,8 +85,9 @@ struct Message<H> {
     /// In the heap of its peer: it could be granted more.
     place: u32,
     links: [u32; 2],
-    /// Its sender is silent.
+    /// Its sender is silent, and so many bytes of it do not count.
     stalled: bool,
+    excused: u64,
 }
 
 impl<H> Message<H> {
@@ -90,6 +97,15 @@ impl<H> Message<H> {
             return 0;
         }
         self.progress.granted.saturating_sub(self.progress.received)
+    }
+
+    /// Bytes that do not count because its sender is silent.
+    fn silent(&self) -> u64 {
+        if self.stalled {
+            self.excused
+        } else {
+            0
+        }
     }
 
     fn is_waiting(&self) -> bool {
@@ -174,6 +190,7 @@ pub struct Grants<H> {
     ages: Ages,
     births: u64,
     incoming: u64,
+    excused: u64,
     /// Bytes that the oldest message has earned, times a thousand.
     credit: u64,
 }
@@ -192,6 +209,7 @@ impl<H: Clone> Grants<H> {
             ages: Ages::new(),
             births: 0,
             incoming: 0,
+            excused: 0,
             credit: 0,
         }
     }
@@ -217,6 +235,11 @@ impl<H: Clone> Grants<H> {
     /// Bytes that are granted and have not arrived.
     pub fn incoming(&self) -> u64 {
         self.incoming
+    }
+
+    /// Bytes that were granted to senders that are silent: they do not count, but may come.
+    pub fn excused(&self) -> u64 {
+        self.excused
     }
 
     /// Messages that are granted bytes now.
@@ -280,6 +303,7 @@ impl<H: Clone> Grants<H> {
             place: NONE,
             links: [NONE; 2],
             stalled: false,
+            excused: 0,
         })
     }
 
@@ -299,13 +323,16 @@ impl<H: Clone> Grants<H> {
         let news = progress.received > message.progress.received;
         message.progress = Progress { granted, ..progress };
         let revived = news && message.stalled;
+        let mut back = 0;
         if revived {
+            back = message.silent();
             message.stalled = false;
         }
         let after = u64::from(message.outstanding());
         let (of, waiting, finished) =
             (message.peer, message.is_waiting(), granted == message.length);
         let next = message.progress.received.saturating_add(message.step());
+        self.excused = self.excused.saturating_sub(back);
         self.incoming = self.incoming.saturating_sub(before).saturating_add(after);
         if waiting && finished {
             self.stop_waiting(index);
@@ -333,8 +360,10 @@ impl<H: Clone> Grants<H> {
             return;
         }
         self.incoming = self.incoming.saturating_sub(before);
+        self.excused = self.excused.saturating_add(before);
         if let Some(message) = self.messages.get_mut(index) {
             message.stalled = true;
+            message.excused = before;
         }
         self.stop_waiting(index);
     }
@@ -345,6 +374,8 @@ impl<H: Clone> Grants<H> {
             return;
         };
         self.incoming = self.incoming.saturating_sub(self.outstanding(index));
+        let silent = self.messages.get(index).map_or(0, Message::silent);
+        self.excused = self.excused.saturating_sub(silent);
         self.stop_waiting(index);
         let Some(message) = self.messages.remove(index) else {
             return;

@@ -8,8 +8,8 @@
 //! than [`Limits::queue`] away. Who may not send now is *throttled*: it waits here, and when there is room again, that with the
 //! fewest bytes left goes first (SRPT); a small fraction goes to the one that has waited longest.
 //!
-//! Short messages do not wait ([`Limits::bypass`]): their time on the link counts, but throttling them would
-//! cost more than it saves. Nothing here runs by itself: when somebody is throttled, [`Pacer::next_at`] says when
+//! Short messages ([`Limits::bypass`]) pass as long as the queue is less than twice that: throttling them would cost more
+//! than it saves. But not without bound: the shortest would wait behind the short ones. Nothing here runs by itself: when somebody is throttled, [`Pacer::next_at`] says when
 //! to come again, and if nobody is, nothing happens.
 
 use super::mem::AllocError;
@@ -22,7 +22,7 @@ pub struct Limits {
     pub speed: u64,
     /// How much time's worth of bytes may wait at the device, in nanoseconds.
     pub queue: u64,
-    /// Messages with at most so many bytes left are not throttled.
+    /// Messages with at most so many bytes left are throttled later than others.
     pub bypass: u32,
     /// Of a thousand bytes let through, so many are of the message that has waited longest.
     pub oldest_permille: u16,
@@ -30,8 +30,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { speed: 0, queue: 20_000, bypass: 1500, oldest_permille: 50 }
+        Self::DEFAULT
     }
+}
+
+impl Limits {
+    /// What [`Default`] gives.
+    pub const DEFAULT: Self = Self { speed: 0, queue: 20_000, bypass: 1500, oldest_permille: 50 };
 }
 
 /// SRPT: bytes left; then age.
@@ -142,11 +147,14 @@ impl<H: Clone> Pacer<H> {
     /// If so the caller sends something and calls [`sent`](Self::sent); if not, it [waits](Self::wait).
     #[inline]
     pub fn may_send(&self, now: u64, left: u32) -> bool {
-        if self.byte == 0 || left <= self.limits.bypass {
+        if self.byte == 0 {
             return true;
         }
         if !self.has_room(now) {
-            return false;
+            let queue = self.limits.queue.max(1).saturating_mul(2);
+            return left <= self.limits.bypass
+                && self.idle_at.saturating_sub(now) < queue
+                && self.is_empty();
         }
         // Not before those that wait, but for longer ones.
         match self.heap.first().and_then(|index| self.waiting.get(index)) {
@@ -265,6 +273,12 @@ mod tests {
         }
         assert_eq!(pacer.idle_at(), 3100);
         assert!(!pacer.may_send(100, 100_000) && pacer.may_send(100, 500));
+        pacer.sent(100, 2999);
+        assert!(pacer.may_send(100, 500));
+        pacer.sent(100, 1);
+        assert!(!pacer.may_send(100, 500));
+        let mut pacer: Pacer<u32> = Pacer::new(LIMITS);
+        pacer.sent(100, 3000);
         assert!(pacer.may_send(101, 100_000));
         // Nobody waits: nothing has to happen.
         assert_eq!(pacer.next_at(), None);

@@ -84,6 +84,8 @@ pub struct Path {
     /// The least round trip in this period and in the one before; 0: none.
     least: [u64; 2],
     began: u64,
+    /// What other hosts are like: for as long as nothing was measured; 0: unknown.
+    guess: u64,
     smoothed: u64,
     deviation: u64,
     /// Of what the other host sends to us: grants.
@@ -98,11 +100,17 @@ impl Path {
         Self {
             least: [0; 2],
             began: 0,
+            guess: 0,
             smoothed: 0,
             deviation: 0,
             incoming: Share::new(),
             outgoing: Share::new(),
         }
+    }
+
+    /// Nothing is known but what is usual: `all` has the samples of all hosts.
+    pub fn like(all: &Self) -> Self {
+        Self { guess: all.smoothed, ..Self::new() }
     }
 
     /// A round trip took `ns` or less.
@@ -134,7 +142,8 @@ impl Path {
 
     /// Bytes that a link of `speed` bits per second carries in a round trip; `None` if either is not known.
     fn rtt_bytes(&self, speed: u64) -> Option<u32> {
-        let least = self.least().filter(|_| speed != 0)?;
+        let guess = (self.guess != 0).then_some(self.guess);
+        let least = self.least().or(guess).filter(|_| speed != 0)?;
         let bytes = u128::from(least) * u128::from(speed) / 8_000_000_000;
         Some(u32::try_from(bytes).unwrap_or(u32::MAX))
     }
@@ -246,6 +255,10 @@ mod tests {
         assert_eq!(path.unscheduled(10 * GBIT, &config), 25_000 + config.window_slack / 2);
         assert_eq!(path.window(10 * GBIT, &config), 33_333 + config.window_slack);
         assert_eq!(path.unscheduled(0, &config), config.unscheduled);
+        // Hosts not met before are taken to be like the others.
+        let other = Path::like(&path);
+        assert!(other.least().is_none());
+        assert!(other.unscheduled(10 * GBIT, &config) > path.unscheduled(10 * GBIT, &config));
         assert_eq!(path.unscheduled(10_000 * GBIT, &config), config.unscheduled_max);
         assert_eq!(path.unscheduled(GBIT / 1000, &config), config.unscheduled_min);
         // The least counts for a while, then it is forgotten.

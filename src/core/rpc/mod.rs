@@ -150,6 +150,9 @@ pub struct Rpc {
     /// The incoming message's place in the grant scheduler, which wants to know when so many bytes are here.
     token: Option<Token>,
     report_at: u32,
+    /// A grant under way: the first byte that it lets out, and when it was made. Then how long that took.
+    timed: Option<(u32, u64)>,
+    round_trip: Option<u64>,
     /// How little of the response its client wants unasked.
     response_limit: ResponseLimit,
     /// The incoming message's sender was silent, and the grant scheduler does not know yet.
@@ -202,6 +205,8 @@ impl Rpc {
             report_at: 0,
             stalled: false,
             response_limit: ResponseLimit::NONE,
+            timed: None,
+            round_trip: None,
         }
     }
 
@@ -283,7 +288,7 @@ impl Rpc {
                 } else {
                     self.prove(now);
                 }
-                self.note_arrival(now, config, again);
+                self.note_arrival(now, config, payload, again);
                 Data::Keep(range)
             }
             Accept::Duplicate => Data::Duplicate,

@@ -70,11 +70,20 @@ impl Rpc {
         let before = msgin.granted();
         msgin.grant(offset);
         let more = msgin.granted() > before;
+        if more && self.timed.is_none() {
+            self.timed = Some((before, now));
+        }
         if more && !was_missing {
             // So far the peer waited for us; from now on it is the other way round.
             self.hear(now);
         }
         more
+    }
+
+    /// How long it took from a GRANT to what it let out, if that is known now: no less than a round trip of the
+    /// network ([`Path::sample`](super::super::window::Path::sample)).
+    pub fn take_round_trip(&mut self) -> Option<u64> {
+        self.round_trip.take()
     }
 
     /// Is the message with the scheduler?

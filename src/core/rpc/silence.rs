@@ -46,7 +46,14 @@ impl Rpc {
     }
 
     /// New bytes of the incoming message were kept.
-    pub(super) fn note_arrival(&mut self, now: u64, config: &Config, again: bool) {
+    pub(super) fn note_arrival(&mut self, now: u64, config: &Config, payload: Range, again: bool) {
+        if let Some((offset, at)) = self.timed {
+            if payload.start >= offset {
+                self.timed = None;
+                // What was sent again says nothing: it may answer another question.
+                self.round_trip = (!again).then(|| now.saturating_sub(at));
+            }
+        }
         let (Some(msgin), true) = (self.msgin.as_ref(), self.proven) else {
             // Forged packets with gaps would make us ask: the timer does.
             return;
