@@ -10,7 +10,7 @@ MO ?= target/kmod
 comma := ,
 
 .DEFAULT_GOAL := default
-.PHONY: default help setup build demo test test-debug bench fuzz lint stats clean
+.PHONY: default help setup build demo test test-debug sim bench fuzz lint stats clean
 
 default: build help
 
@@ -21,6 +21,7 @@ help:
 	@echo 'make test    every test: host, lint, headers, VMs'
 	@echo 'make test-debug  the VMs of it on a debug kernel: KASAN, lockdep, kmemleak, faults (hours)'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
+	@echo 'make sim     the simulator: 12,000 seeds of faults, W2 to W5 on 144 hosts (long)'
 	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
 	@echo 'make lint    rustfmt, clippy, checkpatch, shellcheck'
 	@echo 'make stats   size of the module, lines and unsafe blocks per folder'
@@ -43,6 +44,9 @@ test-debug: setup
 
 bench: build
 	@bench/run
+
+sim: setup
+	@scripts/sim
 
 fuzz: setup
 	@scripts/fuzz

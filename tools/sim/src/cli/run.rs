@@ -8,6 +8,8 @@ use anyhow::{bail, Context, Result};
 use homa_core::config::Config;
 use homa_sim::host::TheHost;
 use homa_sim::net::Topology;
+use homa_sim::plot;
+use homa_sim::published;
 use homa_sim::report::Report;
 use homa_sim::scenario::{Mode, Pattern, Scenario, Traffic, MS};
 use homa_sim::workload::Workload;
@@ -91,9 +93,30 @@ pub struct Options {
     /// Write all results there
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw slowdown by length of message there, with what was published
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Fail if the shortest tenth of the messages has a higher slowdown at the 99th percentile
+    #[arg(long, value_name = "SLOWDOWN")]
+    at_most: Option<f32>,
 }
 
 impl Options {
+    fn title(&self) -> String {
+        let hosts = self.racks * self.hosts_per_rack;
+        let sealed = if self.sealed { ", sealed" } else { "" };
+        let what = match self.incast {
+            Some(fan) => format!("incast of {fan}"),
+            None => format!("{:?} at {:.0} %", self.workload, self.load * 100.0),
+        };
+        format!("{what}, {hosts} hosts at {} Gbit/s{sealed}", self.gbps)
+    }
+
+    /// The workload, if published numbers are for the same load.
+    fn published(&self) -> Option<Workload> {
+        ((self.load - 0.8).abs() < 0.01 && self.incast.is_none()).then_some(self.workload)
+    }
+
     fn scenario(&self) -> Result<Scenario> {
         let topology = Topology {
             racks: self.racks,
@@ -161,6 +184,15 @@ pub fn run(options: &Options) -> Result<bool> {
     };
     let report = Report::new(serde_json::to_value(options)?, outcome);
     print!("{}", report.table());
+    if let Some(workload) = options.published() {
+        println!(
+            "published (SIGCOMM'18): P99 of the shorter half at most {} in its simulations; measured on 16 hosts:",
+            published::SIMULATED_SHORT_P99
+        );
+        for m in published::measured(workload) {
+            println!("    {:>17} bytes {:>30.2} {:>8.2}", m.length, m.p50, m.p99);
+        }
+    }
     let seconds = started.elapsed().as_secs_f64();
     println!(
         "{seconds:.1} s, {:.1} million events per second",
@@ -169,6 +201,18 @@ pub fn run(options: &Options) -> Result<bool> {
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, text + "\n").with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &options.svg {
+        plot::draw(path, &options.title(), &report.deciles, options.published())?;
+    }
+    if let Some(most) = options.at_most {
+        let shortest = report.deciles.first().context("too few messages to tell")?.p99;
+        if shortest > most {
+            println!(
+                "the P99 slowdown of the shortest tenth is {shortest:.2}, and may be {most:.2}"
+            );
+            return Ok(false);
+        }
     }
     Ok(true)
 }

@@ -53,8 +53,10 @@ pub struct Fate {
     pub executed: u8,
     /// How it ended.
     pub end: Option<End>,
-    /// Its session is gone, or its client rebooted: programs do not know it any more.
+    /// Its session is gone: programs do not know it any more.
     pub retired: bool,
+    /// Its client crashed.
+    pub orphan: bool,
 }
 
 /// All RPCs that matter.
@@ -127,7 +129,7 @@ impl Fates {
             if fate.name.server == host {
                 fate.executed = 0;
             }
-            fate.retired |= fate.name.client == host;
+            fate.orphan |= fate.name.client == host;
         }
         over
     }

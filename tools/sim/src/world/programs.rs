@@ -174,6 +174,7 @@ impl<H: Host> World<H> {
             executed: 0,
             end: None,
             retired: false,
+            orphan: false,
         };
         if !self.fates.begin(fate) {
             self.violated(Invariant::EndsOnce, Some(name), "an id is given to two RPCs".into());
@@ -191,7 +192,7 @@ impl<H: Host> World<H> {
         let fate = *fate;
         // Plain, a server knows a late copy among the newest ids of a client only, and after a reboot these
         // are other ones: that is what plain Homa can promise.
-        let excused = fate.retired && !self.scenario.sealed;
+        let excused = fate.orphan && !self.scenario.sealed;
         if fate.executed > 1 && !excused {
             return self.violated(Invariant::AtMostOnce, Some(name), "executed twice".into());
         }
