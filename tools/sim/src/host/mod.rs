@@ -9,9 +9,11 @@
 //! ([`Host::poll_event`]).
 
 mod basic;
+mod full;
 pub mod session;
 
 pub use basic::Basic;
+pub use full::Full;
 
 /// The host that the simulator runs.
 pub type TheHost = Basic;

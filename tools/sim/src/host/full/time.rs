@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What time brings.
+
+use std::cmp::Reverse;
+
+use homa_core::rpc::{Action, Control};
+
+use super::{Full, Key};
+use crate::host::Time;
+
+impl Full {
+    /// After anything that may have changed an RPC's deadline.
+    pub(super) fn touch(&mut self, key: Key) {
+        let Some(rpc) = self.rpcs.get_mut(&key) else { return };
+        if let Some(at) = rpc.core.deadline() {
+            if rpc.timer.is_none_or(|set| at < set) {
+                rpc.timer = Some(at);
+                self.timers.push(Reverse((at, key)));
+            }
+        }
+    }
+
+    pub(super) fn run_timers(&mut self, now: Time) {
+        while let Some(Reverse((at, key))) = self.timers.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.timers.pop();
+            let Some(rpc) = self.rpcs.get_mut(&key).filter(|rpc| rpc.timer == Some(at)) else {
+                continue;
+            };
+            rpc.timer = None;
+            let config = self.setup.config;
+            let Some(peer) = self.peers.get_mut(&key.0) else { continue };
+            let action = rpc.core.poll_timer_of(now, &config, &mut peer.pulse);
+            if let Some(token) = rpc.core.take_stalled() {
+                self.grants.stalled(token);
+            }
+            if let Action::Send(Control::Resend(_)) = action {
+                if rpc.core.msgin().is_some() {
+                    let rtt = peer.path.least().unwrap_or(0);
+                    peer.path.incoming.lost(now, rtt);
+                }
+            }
+            self.perform(now, key, action);
+            self.ask(now, key);
+            self.touch(key);
+        }
+    }
+
+    /// Asks for all that is due to be asked for.
+    pub(super) fn ask(&mut self, now: Time, key: Key) {
+        loop {
+            let Some(rpc) = self.rpcs.get_mut(&key) else { return };
+            let Some(control) = rpc.core.poll_resend(now) else { return };
+            let path = &mut self.peer(key.0).path;
+            let rtt = path.least().unwrap_or(0);
+            path.incoming.lost(now, rtt);
+            self.send_core_control(now, key, control);
+        }
+    }
+}
