@@ -19,7 +19,7 @@ PACKAGES=(
 	# to build and run what is tested: programs in C and Rust, and their VMs
 	busybox-static ca-certificates cargo ethtool g++ g++-14 iperf3 iproute2 iputils-ping
 	libc6-dev liburing-dev mount openssl pkg-config procps python3-cryptography
-	shellcheck strace tcpdump virtiofsd
+	shellcheck strace tcpdump tshark virtiofsd
 )
 # Only backports has these new enough: qemu 7 and 10 are two to three times slower under tcg.
 BACKPORTS=(qemu-system-x86)
