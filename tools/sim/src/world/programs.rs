@@ -223,6 +223,10 @@ impl<H: Host> World<H> {
         let done =
             self.call(name.server, |host, now| host.reply(now, name.client, name.id, response));
         self.note(Some(name), || format!("server answers: {done}"));
+        if !done && self.hosts[usize::from(name.server)].no_memory.0 > self.now {
+            // A program that is told that there is no memory tries again.
+            self.queue.push(self.now + 1_000_000, Happening::Reply(index));
+        }
         self.after(name.server);
     }
 
