@@ -28,7 +28,7 @@ pub struct Config {
     /// How long a peer may stay silent before its RPCs end with a time-out.
     pub timeout: u64,
     /// How long an RPC may hear nothing that concerns it while its peer answers others: the peer may be
-    /// overloaded, but it may also drop just this.
+    /// overloaded, but it may also drop just this. And how long an RPC may bring nothing new although it should.
     pub rpc_timeout: u64,
     /// Bytes that should have come are asked for after so long at the soonest, however near the peer is.
     pub rto_min: u64,

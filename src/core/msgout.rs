@@ -101,6 +101,10 @@ impl MsgOut {
     /// The receiver has nothing of it: begins anew, with little. What is returned is to be sent again; it
     /// tells the receiver that the rest needs grants, so that nothing more goes out blindly.
     pub fn restart(&mut self) -> Range {
+        if self.sent == 0 {
+            // Nothing of it was lost: it waits for its turn here.
+            return Range { start: 0, end: 0 };
+        }
         let probe = self.probe.min(self.sent);
         self.sent = probe;
         self.granted = probe;

@@ -22,6 +22,9 @@ use super::config::Config;
 /// A minimum is forgotten after one to two of these.
 const PERIOD: u64 = 10_000_000_000;
 
+/// So many samples tell more than what other hosts are like.
+const TRUSTED: u8 = 16;
+
 /// The whole of a window, in parts.
 const WHOLE: u16 = 1024;
 const LEAST: u16 = WHOLE / 32;
@@ -84,8 +87,9 @@ pub struct Path {
     /// The least round trip in this period and in the one before; 0: none.
     least: [u64; 2],
     began: u64,
-    /// What other hosts are like: for as long as nothing was measured; 0: unknown.
+    /// What other hosts are like: for as long as little was measured; 0: unknown.
     guess: u64,
+    samples: u8,
     smoothed: u64,
     deviation: u64,
     /// Of what the other host sends to us: grants.
@@ -101,6 +105,7 @@ impl Path {
             least: [0; 2],
             began: 0,
             guess: 0,
+            samples: 0,
             smoothed: 0,
             deviation: 0,
             incoming: Share::new(),
@@ -110,12 +115,13 @@ impl Path {
 
     /// Nothing is known but what is usual: `all` has the samples of all hosts.
     pub fn like(all: &Self) -> Self {
-        Self { guess: all.smoothed, ..Self::new() }
+        Self { guess: all.least().unwrap_or(0).saturating_mul(2), ..Self::new() }
     }
 
     /// A round trip took `ns` or less.
     pub fn sample(&mut self, now: u64, ns: u64) {
         let ns = ns.max(1);
+        self.samples = self.samples.saturating_add(1);
         let [this, _] = self.least;
         if now.saturating_sub(self.began) >= PERIOD {
             self.began = now;
@@ -142,8 +148,13 @@ impl Path {
 
     /// Bytes that a link of `speed` bits per second carries in a round trip; `None` if either is not known.
     fn rtt_bytes(&self, speed: u64) -> Option<u32> {
-        let guess = (self.guess != 0).then_some(self.guess);
-        let least = self.least().or(guess).filter(|_| speed != 0)?;
+        let guess = (self.guess != 0 && self.samples < TRUSTED).then_some(self.guess);
+        let least = match (self.least(), guess) {
+            // Queues may have made the first samples long.
+            (Some(least), Some(guess)) => Some(least.min(guess)),
+            (least, guess) => least.or(guess),
+        };
+        let least = least.filter(|_| speed != 0)?;
         let bytes = u128::from(least) * u128::from(speed) / 8_000_000_000;
         Some(u32::try_from(bytes).unwrap_or(u32::MAX))
     }

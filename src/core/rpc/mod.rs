@@ -139,6 +139,10 @@ pub struct Rpc {
     undisturbed: bool,
     /// How often the server said that it knows nothing of the RPC.
     restarts: u8,
+    /// How often it said so since the response began, and brought nothing.
+    unknowns: u8,
+    /// When bytes of the incoming message came last, or were granted after all before had come.
+    progressed: u64,
     /// How long bytes that should come are waited for, once the incoming message began.
     rto: u64,
     /// How long bytes that others overtook are waited for.
@@ -197,6 +201,8 @@ impl Rpc {
             first,
             undisturbed: true,
             restarts: 0,
+            unknowns: 0,
+            progressed: now,
             rto: first,
             reordering: config.reordering,
             asked: false,
@@ -312,7 +318,9 @@ impl Rpc {
             self.phase = Phase::Receiving;
         }
         self.hear(now);
+        self.progressed = now;
         self.stalled = false;
+        self.unknowns = 0;
     }
 
     /// The whole incoming message is here and found good: it goes to the program.
@@ -454,7 +462,16 @@ impl Rpc {
                     _ => Action::None,
                 }
             }
+            // The server forgot it half-way. A late answer to an old question would say so too: so it is asked
+            // once more.
             (Role::Client, Phase::Receiving) => {
+                if !::core::mem::take(&mut self.asked) {
+                    return Action::None;
+                }
+                self.unknowns = self.unknowns.saturating_add(1);
+                if self.unknowns < 2 {
+                    return self.question(now, config).map_or(Action::None, Action::Send);
+                }
                 self.phase = Phase::Done;
                 Action::Fail(Failure::Reset)
             }

@@ -11,8 +11,8 @@ use super::super::slab::Token;
 use super::{Phase, Rpc};
 
 impl Rpc {
-    /// Does the scheduler have to hear of the incoming message now? (After each packet that was kept; of a sealed
-    /// message after its records were opened.)
+    /// Does the scheduler have to hear of the incoming message now? (After each packet that was kept, of a sealed
+    /// message after its records were opened; and after each timer, as there may have been no memory before.)
     #[inline]
     pub fn is_report_due(&self) -> bool {
         let Some(msgin) = self.msgin.as_ref() else {
@@ -32,7 +32,7 @@ impl Rpc {
     ///
     /// # Errors
     ///
-    /// There is no memory for one more message: it is tried again with the next packet.
+    /// There is no memory for one more message: it is tried again with the next packet or timer.
     pub fn report<H: Clone>(
         &mut self,
         grants: &mut Grants<H>,
@@ -54,7 +54,9 @@ impl Rpc {
         };
         self.token = Some(token);
         // A token that the scheduler does not know any more is not asked about again.
-        self.report_at = grants.progress(token, progress).unwrap_or(u32::MAX);
+        let next = grants.progress(token, progress).unwrap_or(u32::MAX);
+        // When all that was granted is here nothing more will come before the scheduler knows.
+        self.report_at = next.min(msgin.granted().max(msgin.received().saturating_add(1)));
         Ok(())
     }
 
@@ -76,6 +78,7 @@ impl Rpc {
         if more && !was_missing {
             // So far the peer waited for us; from now on it is the other way round.
             self.hear(now);
+            self.progressed = now;
         }
         more
     }

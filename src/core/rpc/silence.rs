@@ -144,11 +144,19 @@ impl Rpc {
         if now < self.ask_at {
             return self.poll_resend(now).map_or(Action::None, Action::Send);
         }
+        if self.out.as_ref().is_some_and(|out| out.sent() == 0 && out.length() > 0) {
+            // The peer knows of nothing: what is to be sent waits for its turn at our device.
+            self.hear(now);
+            return Action::None;
+        }
         let silent = now.saturating_sub(self.heard);
         let peer_silent = now.saturating_sub(peer.last_heard());
-        if silent >= config.timeout
-            && (peer_silent >= config.timeout || silent >= config.rpc_timeout)
-        {
+        let gone = silent >= config.timeout
+            && (peer_silent >= config.timeout || silent >= config.rpc_timeout);
+        // Both ends may hear each other and yet wait for ever, if one of them was born anew.
+        let stuck = self.phase == Phase::Receiving
+            && now.saturating_sub(self.progressed) >= config.rpc_timeout;
+        if gone || stuck {
             self.phase = Phase::Done;
             return match self.role {
                 Role::Client => Action::Fail(Failure::TimedOut),

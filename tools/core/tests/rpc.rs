@@ -208,7 +208,12 @@ fn unknown_means_again_or_the_end() {
 
     let mut rpc = client(10);
     rpc.handle_data(1, &CONFIG, 5000, 5000, range(0, 1000), false);
-    assert_eq!(rpc.handle_unknown(2, &CONFIG), Action::Fail(Failure::Reset));
+    assert_eq!(rpc.handle_unknown(2, &CONFIG), Action::None);
+    let question = Action::Send(Control::Resend(range(1000, 2400)));
+    assert_eq!(rpc.poll_timer(rpc.deadline().unwrap(), &CONFIG), question);
+    // It may be an old answer.
+    assert_eq!(rpc.handle_unknown(3, &CONFIG), question);
+    assert_eq!(rpc.handle_unknown(4, &CONFIG), Action::Fail(Failure::Reset));
 
     assert_eq!(replying(10).handle_unknown(1, &CONFIG), Action::Free);
     assert_eq!(server().handle_unknown(1, &CONFIG), Action::None);
@@ -224,6 +229,21 @@ fn an_rpc_waits_longer_for_a_peer_that_answers_others() {
         if let action @ Action::Fail(_) = rpc.poll_timer_of(now, &CONFIG, &mut pulse) {
             break (action, now);
         }
+    };
+    assert_eq!(end.0, Action::Fail(Failure::TimedOut));
+    assert!((CONFIG.rpc_timeout..=CONFIG.rpc_timeout + CONFIG.resend_max).contains(&end.1));
+}
+
+#[test]
+fn who_only_says_that_it_is_busy_does_not_keep_a_response_waiting_for_ever() {
+    let mut rpc = client(500);
+    rpc.handle_data(0, &CONFIG, 5000, 5000, range(0, 1000), false);
+    let end = loop {
+        let now = rpc.deadline().unwrap();
+        if let action @ Action::Fail(_) = rpc.poll_timer(now, &CONFIG) {
+            break (action, now);
+        }
+        rpc.handle_busy(now);
     };
     assert_eq!(end.0, Action::Fail(Failure::TimedOut));
     assert!((CONFIG.rpc_timeout..=CONFIG.rpc_timeout + CONFIG.resend_max).contains(&end.1));

@@ -16,7 +16,7 @@ pub use basic::Basic;
 pub use full::Full;
 
 /// The host that the simulator runs.
-pub type TheHost = Basic;
+pub type TheHost = Full;
 
 use homa_core::config::Config;
 use homa_core::rpc::Failure;

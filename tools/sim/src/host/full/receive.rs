@@ -170,7 +170,7 @@ impl Full {
         }
         let Some(rpc) = self.rpcs.get_mut(&key) else { return };
         if rpc.core.is_report_due() {
-            // Without memory: with the next packet, or when the sender asks.
+            // Without memory: with the next packet or timer.
             let _ = rpc.core.report(&mut self.grants, || key, u64::from(key.0), window);
         }
         if rpc.core.is_deliverable() && rpc.incoming.is_open() {
@@ -204,6 +204,7 @@ impl Full {
         let mut core = Rpc::server(now, &config, msgin);
         core.set_rto(now, path.rto(&config), path.reordering(&config));
         self.insert(key, core, None);
+        self.touch(key);
         self.learner.message(said.layout.stream_length(), said.incoming);
         true
     }

@@ -43,6 +43,10 @@ impl Full {
                     peer.path.incoming.lost(now, rtt);
                 }
             }
+            if rpc.core.is_report_due() {
+                let window = peer.path.window(self.setup.link_bps, &config);
+                let _ = rpc.core.report(&mut self.grants, || key, u64::from(key.0), window);
+            }
             self.perform(now, key, action);
             self.ask(now, key);
             self.touch(key);
