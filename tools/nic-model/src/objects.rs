@@ -37,6 +37,8 @@ impl Kind {
             // The first pages of BAR 0 are the init segment's.
             Kind::Uar => (0x10, 0x3ff),
             Kind::Eq | Kind::QCounter => (1, 0xff),
+            // A key is its index and the driver's 8 bits: 0x100 (MLX5_INVALID_LKEY) must not be one.
+            Kind::Mkey => (2, 0x00ff_ffff),
             _ => (1, 0x00ff_ffff),
         }
     }

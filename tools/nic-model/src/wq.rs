@@ -54,6 +54,10 @@ pub const DATA_SEGMENT_SIZE: usize = 16;
 /// Ends the list of a receive WQE.
 const INVALID_LKEY: u32 = 0x100;
 
+/// `MLX5_HW_START_PADDING` in a receive WQE's `byte_count`: the data may begin a little later in the buffer, which is a matter
+/// of performance.
+const START_PADDING: u32 = 1 << 31;
+
 impl DataSegment {
     pub fn parse(bytes: &[u8; DATA_SEGMENT_SIZE]) -> DataSegment {
         let word = |at: usize| {
@@ -83,7 +87,8 @@ pub fn scatter(
         if !lkey(segment.lkey) {
             return Err(ScatterError::Key(segment.lkey));
         }
-        let (now, later) = rest.split_at(rest.len().min(segment.byte_count as usize));
+        let (now, later) =
+            rest.split_at(rest.len().min((segment.byte_count & !START_PADDING) as usize));
         mem.write(segment.addr, now)?;
         rest = later;
     }
@@ -109,8 +114,12 @@ mod tests {
     #[test]
     fn packets_are_scattered() {
         let mem = GuestMemory::for_test(&[(0x1000, 0x1000)]);
-        let wqe =
-            [segment(3, 7, 0x1000), segment(4, 7, 0x1100), segment(0, INVALID_LKEY, 0)].concat();
+        let wqe = [
+            segment(START_PADDING | 3, 7, 0x1000),
+            segment(4, 7, 0x1100),
+            segment(0, INVALID_LKEY, 0),
+        ]
+        .concat();
         let all = |_| true;
         assert_eq!(scatter(&mem, &wqe, &all, &[1, 2, 3, 4, 5]).unwrap(), 5);
         assert_eq!(mem.read_vec(0x1000, 4).unwrap(), [1, 2, 3, 0]);
