@@ -10,7 +10,7 @@ MO ?= target/kmod
 comma := ,
 
 .DEFAULT_GOAL := default
-.PHONY: default help setup build demo test test-debug sim bench fuzz lint stats clean
+.PHONY: default help setup build demo test test-debug nic-model test-nic sim bench fuzz lint stats clean
 
 default: build help
 
@@ -20,6 +20,7 @@ help:
 	@echo 'make demo    encrypted messages between two hosts, in a VM, with the proof'
 	@echo 'make test    every test: host, lint, headers, VMs'
 	@echo 'make test-debug  the VMs of it on a debug kernel: KASAN, lockdep, kmemleak, faults (hours)'
+	@echo 'make test-nic  the kernel'\''s mlx5 driver on the model of a ConnectX (tools/nic-model)'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
 	@echo 'make sim     the simulator: 12,000 seeds of faults, W2 to W5 on 144 hosts (long)'
 	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
@@ -41,6 +42,12 @@ test: build
 
 test-debug: setup
 	@scripts/test-debug
+
+nic-model: setup
+	@scripts/enter env CARGO_TARGET_DIR="$(CURDIR)/target/guest" cargo build --quiet --locked --release -p nic-model
+
+test-nic: nic-model
+	@tests/run --no-build --suites tests/nic/suites
 
 bench: build
 	@bench/run

@@ -43,6 +43,13 @@ pub struct Config {
     pub log_commands: bool,
 }
 
+/// `MLX5_INITIAL_SEG_NIC_INTERFACE_*`
+mod nic_interface {
+    pub const FULL: u32 = 0;
+    pub const DISABLED: u32 = 1;
+    pub const SW_RESET: u32 = 7;
+}
+
 pub struct Device {
     pub config: Config,
     pub ifc: Arc<Ifc>,
@@ -72,7 +79,11 @@ pub struct Device {
     pub vport_received: Traffic,
     /// Frames on their way out.
     pub outgoing: VecDeque<Vec<u8>>,
+    /// Who may use the device: 0 is everybody, see [`nic_interface`].
+    pub nic_interface: u32,
     pub queue: Queue,
+    /// So many packets are to end in an error CQE, for a test.
+    pub fail_wqes: u32,
     pub scheduler: Scheduler<u32>,
     pub faults: Faults,
     started: Instant,
@@ -113,7 +124,9 @@ impl Device {
             vport_sent: Traffic::default(),
             vport_received: Traffic::default(),
             outgoing: VecDeque::new(),
+            nic_interface: nic_interface::FULL,
             queue: Queue::default(),
+            fail_wqes: 0,
             started: Instant::now(),
         })
     }
@@ -146,6 +159,23 @@ impl Device {
         self.vport = Vport::new(self.config.mac);
         self.port.admin_up = true;
         self.port.mtu = 1522;
+    }
+
+    /// The firmware dies: nothing is left of its objects, and it does nothing until a driver begins anew.
+    fn die(&mut self) {
+        note("the firmware dies, on purpose");
+        self.reset();
+        self.nic_interface = nic_interface::DISABLED;
+    }
+
+    /// The driver writes `nic_interface`, with the low part of the command queue's address.
+    pub fn set_nic_interface(&mut self, value: u32) {
+        if value == nic_interface::SW_RESET {
+            self.reset();
+            self.nic_interface = nic_interface::DISABLED;
+        } else {
+            self.nic_interface = value;
+        }
     }
 
     /// Nanoseconds since the start: the internal timer, of 1 GHz.
@@ -222,6 +252,8 @@ impl Device {
         let (what, argument) = (command >> 24, command & 0xff_ffff);
         match what {
             1 => self.port.forced_down = argument == 0,
+            2 => self.fail_wqes = argument,
+            3 => self.die(),
             _ => self
                 .strict
                 .violation(format_args!("test command {command:#x}, which does not exist")),

@@ -90,7 +90,7 @@ impl Device {
             }
             return;
         }
-        if self.faults.sq_error(Instant::now()) {
+        if self.faults.sq_error(Instant::now()) || self.fails_for_test(&control) {
             note(format_args!("SQ {sqn:#x}, WQE {index:#x}: an error on purpose"));
             self.fail(sqn, index, control.opcode, syndrome::LOCAL_QP_OP_ERR);
             return;
@@ -105,6 +105,12 @@ impl Device {
                 self.fail(sqn, index, control.opcode, failure.syndrome);
             }
         }
+    }
+
+    fn fails_for_test(&mut self, control: &Control) -> bool {
+        let fails = self.fail_wqes > 0 && control.is_packet();
+        self.fail_wqes -= u32::from(fails);
+        fails
     }
 
     /// An error CQE; the queue stops until the driver has dealt with it.

@@ -58,6 +58,10 @@ impl Control {
         }
     }
 
+    pub fn is_packet(&self) -> bool {
+        matches!(self.opcode, opcode::SEND | opcode::LSO)
+    }
+
     /// Basic blocks that the WQE takes; one of length 0 takes one, too.
     pub fn blocks(&self) -> u32 {
         u32::from(self.ds).div_ceil((BB / DS) as u32).max(1)

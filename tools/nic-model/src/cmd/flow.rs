@@ -161,10 +161,12 @@ fn destinations(dev: &Device, input: &Input<'_>) -> Result<Vec<Destination>, Cmd
         return Err(CmdError::unsupported("extended destinations"));
     }
     let mut out = Vec::new();
+    // The header has room there for the longer, extended form.
+    let list = input.part("flow_context.destination", "dest_format_struct")?;
     for n in 0..count {
-        // Eight bytes each: type, id, and what says whose eswitch it is.
-        let raw = input.get_nth("flow_context.destination", n)?;
-        let (kind, id) = (raw >> 56, (raw >> 32) as u32 & 0xff_ffff);
+        let part = usize::try_from(n * 8).ok().and_then(|at| list.bytes.get(at..));
+        let item = Input { bytes: part.unwrap_or_default(), ..list };
+        let (kind, id) = (item.get("destination_type")?, item.get32("destination_id")?);
         let (destination, handle) = match kind {
             TO_TABLE => (Destination::Table(id), Handle(Kind::FlowTable, id)),
             TO_TIR => (Destination::Tir(id), Handle(Kind::Tir, id)),

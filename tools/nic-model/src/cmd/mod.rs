@@ -82,6 +82,7 @@ impl From<DmaError> for CmdError {
 }
 
 /// What a command passes, by the names of its structure's fields.
+#[derive(Clone, Copy)]
 pub struct Input<'a> {
     ifc: &'a Ifc,
     layout: &'a str,

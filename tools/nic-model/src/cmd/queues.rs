@@ -196,7 +196,12 @@ pub fn create_rq(
     let ring = work_queue(&wq, stride)?;
     let dbr = doorbell_record(dev, wq.get("dbr_addr")?)?;
     let cqn = ctx.get32("cqn")?;
-    let mut uses = vec![Handle(Kind::Cq, cqn), Handle(Kind::Pd, wq.get32("pd")?)];
+    let mut uses = vec![Handle(Kind::Cq, cqn)];
+    // The driver's "drop RQ", which never has a buffer, has no domain either.
+    let pd = wq.get32("pd")?;
+    if pd != 0 {
+        uses.push(Handle(Kind::Pd, pd));
+    }
     let counter_set = ctx.get32("counter_set_id")?;
     if counter_set != 0 {
         uses.push(Handle(Kind::QCounter, counter_set));

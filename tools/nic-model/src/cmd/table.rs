@@ -282,6 +282,13 @@ impl Commands {
         self.by_opcode.get(&opcode).copied()
     }
 
+    /// All that the model knows.
+    pub fn opcodes(&self) -> Vec<u16> {
+        let mut opcodes: Vec<_> = self.by_opcode.keys().copied().collect();
+        opcodes.sort_unstable();
+        opcodes
+    }
+
     pub fn opcode(&self, name: &str) -> Option<u16> {
         self.names.iter().find(|(_, n)| *n == name).map(|(opcode, _)| *opcode)
     }

@@ -10,14 +10,15 @@ use crate::rss::{Dispatch, HashFunction, Tir};
 use crate::tis::Tis;
 use crate::tls::Key;
 
-fn rqt_entries(input: &Input<'_>) -> Result<Vec<u32>, CmdError> {
-    let count = input.get("ctx.rqt_actual_size")?;
+/// The RQs of a context, which has two names.
+fn rqt_entries(input: &Input<'_>, context: &str) -> Result<Vec<u32>, CmdError> {
+    let count = input.get(&format!("{context}.rqt_actual_size"))?;
     if count == 0 {
         return Err(CmdError::parameter("an RQT without RQs"));
     }
-    Ok((0..count)
-        .map(|n| input.get_nth("ctx.rq_num", n).map(|rqn| rqn as u32 & 0xff_ffff))
-        .collect::<Result<_, _>>()?)
+    let field = format!("{context}.rq_num");
+    let rqns = (0..count).map(|n| input.get_nth(&field, n).map(|rqn| rqn as u32 & 0xff_ffff));
+    Ok(rqns.collect::<Result<_, _>>()?)
 }
 
 fn rq_handles(rqns: &[u32]) -> Vec<Handle> {
@@ -29,8 +30,8 @@ pub fn create_rqt(
     input: &Input<'_>,
     out: &mut Output<'_>,
 ) -> Result<(), CmdError> {
-    let rqns = rqt_entries(input)?;
-    if rqns.len() as u64 > input.get("ctx.rqt_max_size")? {
+    let rqns = rqt_entries(input, "rqt_context")?;
+    if rqns.len() as u64 > input.get("rqt_context.rqt_max_size")? {
         return Err(CmdError::parameter("an RQT with more than its maximum of RQs"));
     }
     let rqtn = dev.objects.create(Kind::Rqt, &rq_handles(&rqns))?;
@@ -41,7 +42,7 @@ pub fn create_rqt(
 
 pub fn modify_rqt(dev: &mut Device, input: &Input<'_>, _: &mut Output<'_>) -> Result<(), CmdError> {
     let rqtn = input.get32("rqtn")?;
-    let rqns = rqt_entries(input)?;
+    let rqns = rqt_entries(input, "ctx")?;
     dev.objects.set_uses(Handle(Kind::Rqt, rqtn), &rq_handles(&rqns))?;
     dev.rqts.insert(rqtn, rqns);
     Ok(())
