@@ -44,7 +44,7 @@ pub struct Digest(pub u64);
 impl Digest {
     /// The digest of the bytes `range` of the stream whose bytes follow from `content`.
     pub fn of(content: u64, range: Range) -> Self {
-        let at = |place: u32| mix(content ^ (u64::from(place) << 32 | 0x5bd1));
+        let at = |place: u32| mix(content ^ ((u64::from(place) << 32) | 0x5bd1));
         Self(at(range.end).wrapping_sub(at(range.start)))
     }
 
@@ -98,7 +98,7 @@ impl Payload {
         let mut digest = self.digest_of(self.seal, place, kept);
         let sealed_as = self.layout.and_then(|layout| layout.record(u32::from(record.index)));
         if sealed_as != Some(*record) {
-            digest.add(Digest(mix(u64::from(kept.start) | 1 << 40)));
+            digest.add(Digest(mix(u64::from(kept.start) | (1 << 40))));
         }
         digest
     }
@@ -107,7 +107,7 @@ impl Payload {
         let displaced = if place == self.start {
             0
         } else {
-            mix(u64::from(place) << 32 | u64::from(self.start))
+            mix((u64::from(place) << 32) | u64::from(self.start))
         };
         let mut digest = Digest::of(content, kept);
         digest.0 = digest.0.wrapping_add(self.noise).wrapping_add(displaced);

@@ -415,7 +415,7 @@ impl Host for Basic {
             sessions: BTreeMap::new(),
             rpcs: BTreeMap::new(),
             // A host that booted again must not begin below the ids that others remember of it.
-            next_id: setup.booted >> 10 & !1,
+            next_id: (setup.booted >> 10) & !1,
             acks: BTreeMap::new(),
             recent: BTreeMap::new(),
             control: VecDeque::new(),

@@ -230,7 +230,7 @@ impl<H: Host> World<H> {
             mtu: topology.mtu,
             // Later than that of the boot before.
             booted: 1_000_000 * SECOND + self.now,
-            seed: mix(self.seed ^ mix(u64::from(id) << 32 | boots)),
+            seed: mix(self.seed ^ mix((u64::from(id) << 32) | boots)),
             sealed: self.ledger.clone(),
         })
     }
@@ -242,7 +242,7 @@ impl<H: Host> World<H> {
             return;
         }
         self.sessions += 1;
-        let key = |side: u64| mix(self.seed ^ mix(self.sessions << 1 | side));
+        let key = |side: u64| mix(self.seed ^ mix((self.sessions << 1) | side));
         let (one, two) = (key(0), key(1));
         for (host, peer, transmit, receive) in [(a, b, one, two), (b, a, two, one)] {
             let slot = &mut self.hosts[usize::from(host)];

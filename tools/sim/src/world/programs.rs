@@ -141,7 +141,7 @@ impl<H: Host> World<H> {
             return None;
         }
         let count = self.totals.rpcs;
-        let content = |side: u64| mix(self.seed ^ mix(count << 1 | side));
+        let content = |side: u64| mix(self.seed ^ mix((count << 1) | side));
         let request = Message { length: request, content: content(0) };
         let response = Message { length: response, content: content(1) };
         let started = self.call(client, |host, now| host.start(now, server, request));

@@ -40,10 +40,10 @@ impl Full {
         };
         let Some(header) = header else { return };
         let packet = Packet::new(self.setup.id, peer, HIGHEST, header.as_slice(), Payload::NONE);
-        self.to_device(now, packet);
+        self.hand_down(now, packet);
     }
 
-    fn to_device(&mut self, now: Time, packet: Packet) {
+    fn hand_down(&mut self, now: Time, packet: Packet) {
         self.pacer.sent(now, packet.wire_len());
         self.outbox.push_back(packet);
     }
@@ -97,7 +97,7 @@ impl Full {
                 }
             }
             let Some(packet) = self.next_data(key) else { return };
-            self.to_device(now, packet);
+            self.hand_down(now, packet);
         }
     }
 
@@ -116,7 +116,7 @@ impl Full {
             }
             self.pacer.left(turn.token, packet.map_or(0, |p| p.payload.len), left);
             if let Some(packet) = packet {
-                self.to_device(now, packet);
+                self.hand_down(now, packet);
             }
         }
     }
