@@ -31,11 +31,6 @@ mod uapi;
 
 use self::pool::Pool;
 
-/// Default limit of what a socket may have on its way out, in bytes.
-const SNDBUF: u32 = 4 << 20;
-/// Default limit of what a socket may have reserved for incoming messages, in bytes.
-const RCVBUF: u32 = 16 << 20;
-
 /// A Homa socket.
 #[pin_data]
 pub(crate) struct Socket {
@@ -54,8 +49,9 @@ impl DatagramProtocol for Homa {
     type Socket = Socket;
 
     fn init(sk: SockRef) -> Result<Arc<Socket>> {
-        sk.set_buffers(SNDBUF, RCVBUF);
         let ns = Net::of(sk.net()).ok_or(ENODEV)?;
+        let limits = ns.config.limits();
+        sk.set_buffers(limits.sndbuf, limits.rcvbuf);
         let endpoint = Endpoint::new(sk, ns)?;
         let socket = Arc::pin_init(
             try_pin_init!(Socket {

@@ -166,6 +166,21 @@ pub struct SockAddr {
     pub scope: u32,
 }
 
+impl fmt::Display for SockAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.addr.is_v4() {
+            fmt::Display::fmt(&self.addr, f)?;
+            return write!(f, ":{}", self.port);
+        }
+        f.write_str("[")?;
+        fmt::Display::fmt(&self.addr, f)?;
+        if self.scope != 0 {
+            write!(f, "%{}", self.scope)?;
+        }
+        write!(f, "]:{}", self.port)
+    }
+}
+
 const LEN_V4: usize = 16;
 const LEN_V6: usize = 28;
 /// Without sin6_scope_id, as in RFC 2133: the kernel still takes it.

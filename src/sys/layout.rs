@@ -25,7 +25,10 @@ macro_rules! check {
 check! {
     aes_gcm_ctx: ;
     aes_gcm_key: ;
+    cred: user_ns;
+    ctl_table: procname, data, maxlen, mode, proc_handler, extra1, extra2;
     dst_entry: ops, header_len, obsolete;
+    file: f_cred;
     flowi: ;
     flowi4: saddr, daddr, uli;
     flowi6: saddr, daddr, flowlabel, uli;
@@ -45,11 +48,12 @@ check! {
     proto: init, close, destroy, setsockopt, get_port, no_autobind, obj_size, ipv6_pinfo_offset, owner, name;
     proto_ops: owner, bind, poll, ioctl, setsockopt, sendmsg, recvmsg, mmap;
     rtable: rt_flags;
-    seq_file: private;
+    seq_file: file, private;
     sk_buff: sk, cb, len, data_len, queue_mapping, tail, end, head, data, truesize;
     skb_shared_info: nr_frags, gso_size, gso_segs, frag_list, gso_type, dataref, frags;
     sock: sk_backlog, sk_rcvbuf, sk_data_ready, sk_rcvtimeo, sk_err, sk_wmem_alloc, sk_sndtimeo, sk_priority,
-        sk_mark, sk_uid, sk_protocol, sk_sndbuf, sk_shutdown, sk_state_change;
+        sk_mark, sk_uid, sk_ino, sk_protocol, sk_sndbuf, sk_shutdown, sk_state_change;
     socket: sk, wq;
+    tracepoint: key;
     wait_queue_entry: private, func;
 }

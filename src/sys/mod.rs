@@ -38,12 +38,14 @@ pub mod secret;
 pub mod skb;
 pub mod skbq;
 pub mod sock;
+pub mod sysctl;
 pub mod table;
 pub mod time;
 pub mod timer;
 pub mod trace;
 pub mod uio;
 pub mod user;
+pub mod versions;
 
 /// Allocation flags as C takes them.
 #[inline]

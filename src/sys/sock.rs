@@ -11,7 +11,7 @@ use ::core::{
     marker::PhantomData,
     ops::Deref,
     ptr::NonNull,
-    sync::atomic::{AtomicI32, AtomicU32, AtomicU8, Ordering},
+    sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicU8, Ordering},
 };
 use homa_bindings as bindings;
 use kernel::{
@@ -153,6 +153,11 @@ impl Sock {
     #[inline]
     pub fn uid(&self) -> u32 {
         atomic!(AtomicU32, self, sk_uid).load(Ordering::Relaxed)
+    }
+
+    /// The number of its file's inode, as /proc/PID/fd shows it; 0 if it has none (any more).
+    pub fn inode(&self) -> u64 {
+        atomic!(AtomicU64, self, sk_ino).load(Ordering::Relaxed)
     }
 
     // Errors and shutdown.

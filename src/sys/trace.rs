@@ -54,13 +54,16 @@ impl<'a> Event<'a> {
 macro_rules! tracepoints {
     ($($name:ident;)*) => { ::kernel::macros::paste! { $(
         pub(crate) fn $name(event: &$crate::sys::trace::Event<'_>) {
+            #[cfg(CONFIG_TRACEPOINTS)]
             // SAFETY: the event is valid during the call, and so is the text that it points to.
             unsafe { ::homa_bindings::[<rust_do_trace_homa_ $name>](event.as_raw()) };
+            #[cfg(not(CONFIG_TRACEPOINTS))]
+            let _ = event;
         }
 
         #[inline(always)]
         pub(crate) fn [<$name _enabled>]() -> bool {
-            #[cfg(CONFIG_JUMP_LABEL)]
+            #[cfg(all(CONFIG_TRACEPOINTS, CONFIG_JUMP_LABEL))]
             // SAFETY: the tracepoint is a static of C's, with a static key in it.
             unsafe {
                 ::kernel::jump_label::arch_static_branch! {
@@ -70,12 +73,14 @@ macro_rules! tracepoints {
                     false
                 }
             }
-            #[cfg(not(CONFIG_JUMP_LABEL))]
+            #[cfg(all(CONFIG_TRACEPOINTS, not(CONFIG_JUMP_LABEL)))]
             // SAFETY: as above; the count is read as C does, atomically.
             unsafe {
                 let count = &raw mut ::homa_bindings::[<__tracepoint_homa_ $name>].key.key.enabled.counter;
                 ::core::sync::atomic::AtomicI32::from_ptr(count).load(::core::sync::atomic::Ordering::Relaxed) > 0
             }
+            #[cfg(not(CONFIG_TRACEPOINTS))]
+            false
         }
     )* } };
 }

@@ -32,12 +32,6 @@ use crate::tls::{Direction, Keys, Session};
 /// Buckets of a socket's tables.
 const BUCKETS: usize = 256;
 
-/// Peers that a socket remembers, sessions not counted.
-const MAX_PEERS: usize = 65_536;
-
-/// RPCs that a socket has at a time, both kinds together.
-const MAX_RPCS: usize = 1 << 17;
-
 /// What a request is sent with.
 pub(crate) struct Request {
     /// To whom.
@@ -173,9 +167,9 @@ impl Endpoint {
         if let Some(peer) = self.peers.find(hash, used) {
             return Ok(PeerUse::of(peer));
         }
-        if self.peers.len() >= MAX_PEERS {
+        if self.peers.len() >= self.ns.config.limits().max_peers {
             self.forget_idle_peers();
-            if self.peers.len() >= MAX_PEERS {
+            if self.peers.len() >= self.ns.config.limits().max_peers {
                 return Err(ENOBUFS);
             }
         }
@@ -200,7 +194,7 @@ impl Endpoint {
         from: &mut IovIter,
     ) -> Result<u64> {
         // Unread responses count, and each request may bring one.
-        if self.sk.rmem() >= self.sk.rcvbuf() || self.rpcs.len() >= MAX_RPCS {
+        if self.sk.rmem() >= self.sk.rcvbuf() || self.has_too_many() {
             return Err(ENOBUFS);
         }
         let peer = self.peer(request.to, Addr::ANY)?;
@@ -414,7 +408,25 @@ impl Endpoint {
 
     /// Has it as many RPCs as it may have?
     pub(super) fn has_too_many(&self) -> bool {
-        self.rpcs.len() >= MAX_RPCS
+        self.rpcs.len() >= self.ns.config.limits().max_rpcs
+    }
+
+    /// How many peers it remembers.
+    pub(crate) fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Into so many parts its RPCs are divided for [`Self::rpcs_in`].
+    pub(crate) const RPC_BUCKETS: usize = BUCKETS;
+
+    /// Part of its RPCs, or those of them that there is memory to list.
+    pub(crate) fn rpcs_in(&self, bucket: usize) -> KVec<Arc<Rpc>> {
+        let (mut cursor, mut found) = (bucket, KVec::new());
+        self.rpcs.scan(&mut cursor, 1, |rpc| {
+            let _ = found.push(rpc.clone(), GFP_ATOMIC);
+            true
+        });
+        found
     }
 
     /// How many RPCs there are.

@@ -3,16 +3,15 @@
 //! One network namespace: its sockets by port, its counters, its settings.
 
 use kernel::prelude::*;
-use kernel::seq_file::{seq_print, SeqFile};
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, rcu, Arc, ArcBorrow, Mutex};
 
 use super::endpoint::Endpoint;
-use crate::observe::counters::{is_tls, Stats, NAMES};
-use crate::protocol::config::Config;
+use crate::observe::counters::Stats;
+use crate::observe::files::Files;
+use crate::observe::settings::Settings;
 use crate::protocol::wire::FIRST_CLIENT_PORT;
 use crate::sys::netns::{self, PerNet, PerNetSlot};
-use crate::sys::procfs::{ProcFile, ProcNet};
 use crate::sys::rand::{self, HashKey};
 use crate::sys::table::Table;
 
@@ -22,8 +21,9 @@ const PORT_BUCKETS: usize = 1024;
 /// The state of one namespace.
 #[pin_data]
 pub(crate) struct Net {
-    /// The protocol's parameters.
-    pub(crate) config: Config,
+    /// The protocol's parameters, and limits.
+    #[pin]
+    pub(crate) config: Settings,
     /// The counters.
     pub(crate) stats: Stats,
     /// Keys the hashes of what peers choose.
@@ -34,7 +34,7 @@ pub(crate) struct Net {
     next_id: Atomic<u64>,
     /// Gone when the namespace is, even if a socket's last packet still refers to us.
     #[pin]
-    files: Mutex<KVec<ProcFile>>,
+    files: Mutex<Option<Files>>,
 }
 
 static SLOT: PerNetSlot<Net> = PerNetSlot::new();
@@ -45,47 +45,27 @@ impl PerNet for Net {
     }
 
     fn init(net: &netns::Net) -> Result<Arc<Self>> {
-        let mut files = KVec::with_capacity(2, GFP_KERNEL)?;
-        files.push(ProcFile::new::<Self, COUNTERS>(net)?, GFP_KERNEL)?;
-        files.push(ProcFile::new::<Self, TLS_STAT>(net)?, GFP_KERNEL)?;
-        Arc::pin_init(
+        let this = Arc::pin_init(
             try_pin_init!(Self {
-                config: Config::default(),
+                config <- Settings::new(),
                 stats: Stats::new()?,
                 hash: HashKey::new(),
                 ports: Table::new(PORT_BUCKETS, GFP_KERNEL)?,
                 // Ids of an earlier life of this host may still be known to its peers: begin
                 // anywhere. Even, and below what session tags use.
                 next_id: Atomic::new((rand::u64() >> 24) & !1 | 256),
-                files <- new_mutex!(files, "homa_proc"),
+                files <- new_mutex!(None, "homa_files"),
             }),
             GFP_KERNEL,
-        )
+        )?;
+        let files = Files::new(net, &this)?;
+        *this.files.lock() = Some(files);
+        Ok(this)
     }
 
     fn exit(this: &Arc<Self>, _net: &netns::Net) {
-        this.files.lock().clear();
-    }
-}
-
-/// `/proc/net/homa`.
-const COUNTERS: u64 = 0;
-/// `/proc/net/homa_tls_stat`.
-const TLS_STAT: u64 = 1;
-
-impl ProcNet<COUNTERS> for Net {
-    const NAME: &'static CStr = c"homa";
-
-    fn show(this: &Self, m: &SeqFile) {
-        this.show_counters(m, false);
-    }
-}
-
-impl ProcNet<TLS_STAT> for Net {
-    const NAME: &'static CStr = c"homa_tls_stat";
-
-    fn show(this: &Self, m: &SeqFile) {
-        this.show_counters(m, true);
+        let files = this.files.lock().take();
+        drop(files);
     }
 }
 
@@ -103,15 +83,18 @@ impl Net {
         SLOT.get(net, guard)
     }
 
-    fn show_counters(&self, m: &SeqFile, tls: bool) {
-        for (i, name) in NAMES.iter().enumerate() {
-            if is_tls(name) == tls {
-                seq_print!(m, "{:<24} {}\n", name, self.stats.sum(i) as i64);
-            }
+    /// The sockets in a bucket of the table of ports, or those of them that there is memory to list; None if there
+    /// is no such bucket.
+    pub(crate) fn sockets_in(&self, bucket: usize) -> Option<KVec<Arc<Endpoint>>> {
+        if bucket >= PORT_BUCKETS {
+            return None;
         }
-        if !tls {
-            seq_print!(m, "{:<24} {}\n", "segments_sent", self.stats.segments_sent());
-        }
+        let (mut cursor, mut found) = (bucket, KVec::new());
+        self.ports.scan(&mut cursor, 1, |endpoint| {
+            let _ = found.push(endpoint.clone(), GFP_ATOMIC);
+            true
+        });
+        Some(found)
     }
 
     /// A fresh id for a plain request.

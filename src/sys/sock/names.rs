@@ -30,6 +30,21 @@ impl Sock {
         unsafe { (*self.as_raw()).__sk_common.__bindgen_anon_3.__bindgen_anon_1.skc_num }
     }
 
+    /// Address and port, as getsockname shows them: of a connected socket, the address that it sends from.
+    pub fn local_name(&self) -> SockAddr {
+        let mut addr = self.local_addr();
+        if addr.is_any() {
+            // SAFETY: the sock is alive, and so is its IPv6 half if it has one. (Who must not see a half-written address locks.)
+            addr = unsafe {
+                match self.family() {
+                    Family::V4 => Addr::from_be32((*self.inet()).inet_saddr),
+                    Family::V6 => Addr::from_in6(&(*self.pinet6()).saddr),
+                }
+            };
+        }
+        SockAddr { addr, port: self.local_port(), scope: 0 }
+    }
+
     /// The peer of a connected socket.
     pub fn peer(&self) -> Option<SockAddr> {
         // SAFETY: the sock is alive. (Who must not see a half-written address locks.)
