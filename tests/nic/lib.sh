@@ -15,7 +15,7 @@ ok() {
 		echo "ok $checks - $what"
 	else
 		echo "not ok $checks - $what"
-		sed 's/^/# /' <<<"$out" | tail -n 15
+		tail -n 15 <<<"$out" | sed 's/^/# /'
 		failures=$((failures + 1))
 	fi
 }

@@ -37,7 +37,7 @@ done
 for i in 1 2; do on $i ip link set eth0 mtu 9000; done
 until_true 20 carrier 1 1
 until_true 20 carrier 2 1
-ok "jumbo frames" ping_some 1 10.0.0.2 8972 -M do
+ok "jumbo frames" ping_some 1 10.0.0.2 8972 -M 'do'
 for i in 1 2; do on $i ip link set eth0 mtu 1500; done
 until_true 20 carrier 1 1
 until_true 20 carrier 2 1

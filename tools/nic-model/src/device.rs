@@ -260,3 +260,8 @@ impl Device {
         }
     }
 }
+
+#[cfg(test)]
+pub mod bench;
+#[cfg(test)]
+mod tests;
