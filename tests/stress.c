@@ -7,7 +7,7 @@
  * request, answer one, take a response; none ever blocks in a send, so that
  * full buffers cannot become a deadlock of the test's own making.
  */
-#include "lib.h"
+#include "args.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -35,6 +35,8 @@ static const char usage[] =
 "  --sealed         under sessions\n"
 "  --both           the server sends requests too, from the same socket\n"
 "  --seconds N      fail after that time (240)\n"
+"  --sizes N,N...   these lengths, each as request with each as response\n"
+"  --args           as a program for HomaModule: its API, pools, no counters\n"
 "  --serve          only be the server, until SIGTERM\n"
 "  --remote         only be the clients of a server that runs elsewhere\n"
 "\n"
@@ -76,7 +78,9 @@ struct node {
 static int rpcs = 10000, outstanding = 32, clients = 2, threads = 2;
 static int family = AF_INET, max_len = HOMA_MAX_MESSAGE_LENGTH, min_len = 1;
 static unsigned long long seed = 1;
-static bool sealed, both, serve, remote;
+static bool sealed, both, serve, remote, args;
+static uint32_t sizes[64];
+static int size_count;
 static unsigned int seconds = 240;
 
 static struct node *nodes[MAX_NODES + 1];
@@ -86,6 +90,31 @@ static atomic_bool done;
 static _Atomic uint64_t bytes;
 static _Atomic unsigned char seen[MAX_RPCS / 8];
 static int total;
+
+static ssize_t do_request(int fd, const union addr *to, const void *buf,
+			  size_t len, uint64_t cookie)
+{
+	return args ? args_request(fd, to, buf, len, cookie) :
+		      request(fd, to, buf, len, cookie);
+}
+
+static ssize_t do_reply(int fd, const struct rpc *rpc, const void *buf,
+			size_t len)
+{
+	return args ? args_reply(fd, rpc, buf, len) : reply(fd, rpc, buf, len);
+}
+
+static ssize_t do_receive(int fd, void *buf, size_t len, int flags,
+			  struct rpc *rpc)
+{
+	return args ? args_receive(fd, buf, len, flags, rpc) :
+		      receive(fd, buf, len, flags, rpc);
+}
+
+static unsigned long long do_counter(const struct side *side, const char *name)
+{
+	return args ? 0 : counter(side, name);
+}
 
 /* Most messages are small, most bytes are in large ones. */
 static uint32_t pick_len(uint64_t random)
@@ -154,17 +183,24 @@ static bool start_one(struct node *n, char *buf)
 		for (slot = 0; n->slots[slot].used; slot++)
 			;
 		index = n->base + n->started;
-		len = pick_len(mix(seed * 2 + (uint64_t)index * 1000003));
 		header.index = index;
 		header.seed = mix(seed + index);
-		header.response_len = pick_len(mix(~header.seed));
+		if (size_count) {
+			len = sizes[index % size_count];
+			header.response_len = sizes[index / size_count %
+						    size_count];
+		} else {
+			len = pick_len(mix(seed * 2 +
+					   (uint64_t)index * 1000003));
+			header.response_len = pick_len(mix(~header.seed));
+		}
 		if (len < sizeof(header))
 			header = short_header(len);
 		make_message(buf, len, &header, header.seed);
 		n->slots[slot] = (struct slot){ true, header.response_len,
 						header.seed };
 		errno = 0;
-		ret = request(n->fd, &n->to[index % n->targets], buf, len, slot);
+		ret = do_request(n->fd, &n->to[index % n->targets], buf, len, slot);
 		if (ret == (ssize_t)len) {
 			n->started++;
 			n->used++;
@@ -190,7 +226,7 @@ static bool send_reply(struct node *n, char *buf, const struct rpc *rpc,
 	ssize_t ret;
 
 	make_message(buf, len, &header, ~contents);
-	ret = reply(n->fd, rpc, buf, len);
+	ret = do_reply(n->fd, rpc, buf, len);
 	if (ret == (ssize_t)len) {
 		bytes += len;
 		return true;
@@ -294,7 +330,8 @@ static bool receive_one(struct node *n, char *buf)
 	struct rpc rpc;
 	ssize_t len;
 
-	len = receive(n->fd, buf, HOMA_MAX_MESSAGE_LENGTH, MSG_DONTWAIT, &rpc);
+	len = do_receive(n->fd, buf, HOMA_MAX_MESSAGE_LENGTH, MSG_DONTWAIT,
+			 &rpc);
 	if (len < 0 && !rpc.present) {
 		if (errno != EAGAIN && errno != EINTR)
 			complain(&failed, "recvmsg: %s", strerror(errno));
@@ -335,6 +372,8 @@ static struct node *new_node(const struct side *side, int port)
 
 	pthread_mutex_init(&n->lock, NULL);
 	n->fd = open_server(side, family, port);
+	if (args)
+		args_pool(n->fd, 512);
 	set_nonblock(n->fd);
 	nodes[count++] = n;
 	return n;
@@ -346,13 +385,17 @@ static void wait_for_server(void)
 	int fd = open_socket(&client, family), tries;
 	union addr to = addr_of(&server, family,
 				family == AF_INET ? 1000 : 2000);
+	static char buf[1024];
+	struct rpc rpc;
 	char word[8];
 
+	if (args)
+		args_pool(fd, 64);
 	/* A message too short for a header, see short_header(). */
 	fill(word, 1, short_header(1).seed);
 	for (tries = 0; tries < 50 && !sealed; tries++) {
-		must(sendto(fd, word, 1, 0, &to.sa, addr_len(family)));
-		if (recv(fd, word, 1, 0) >= 0)
+		must(do_request(fd, &to, word, 1, 0));
+		if (do_receive(fd, buf, sizeof(buf), 0, &rpc) >= 0)
 			break;
 		usleep(200000);
 	}
@@ -364,18 +407,33 @@ static void on_term(int sig __maybe_unused)
 	done = true;
 }
 
+static void parse_sizes(const char *list)
+{
+	char *end;
+
+	for (; *list; list = end + (*end == ',')) {
+		sizes[size_count] = strtoul(list, &end, 10);
+		if (end == list || sizes[size_count] - 1 >= HOMA_MAX_MESSAGE_LENGTH ||
+		    ++size_count == ARRAY_SIZE(sizes))
+			bail("--sizes %s", list);
+	}
+	rpcs = size_count * size_count;
+	clients = 1;
+}
+
 /* The numbers and the long options are in the same order. */
 static void parse(int argc, char **argv)
 {
 	int *const numbers[] = { &rpcs, &outstanding, &clients, &threads,
 				 &max_len, &min_len };
-	bool *const flags[] = { &sealed, &both, &serve, &remote };
+	bool *const flags[] = { &sealed, &both, &serve, &remote, &args };
 	static const struct option options[] = {
 		{ "rpcs", 1, NULL, 0 }, { "outstanding", 1, NULL, 1 },
 		{ "clients", 1, NULL, 2 }, { "threads", 1, NULL, 3 },
 		{ "max", 1, NULL, 4 }, { "min", 1, NULL, 5 },
 		{ "sealed", 0, NULL, 10 }, { "both", 0, NULL, 11 },
 		{ "serve", 0, NULL, 12 }, { "remote", 0, NULL, 13 },
+		{ "args", 0, NULL, 14 }, { "sizes", 1, NULL, 23 },
 		{ "seed", 1, NULL, 20 }, { "family", 1, NULL, 21 },
 		{ "seconds", 1, NULL, 22 }, { "help", 0, NULL, 'h' }, {}
 	};
@@ -384,7 +442,7 @@ static void parse(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
 		if (c < 6)
 			*numbers[c] = atoi(optarg);
-		else if (c >= 10 && c < 14)
+		else if (c >= 10 && c < 15)
 			*flags[c - 10] = true;
 		else if (c == 20)
 			seed = strtoull(optarg, NULL, 0);
@@ -392,6 +450,8 @@ static void parse(int argc, char **argv)
 			family = atoi(optarg) == 6 ? AF_INET6 : AF_INET;
 		else if (c == 22)
 			seconds = atoi(optarg);
+		else if (c == 23)
+			parse_sizes(optarg);
 		else
 			fputs(usage, c == 'h' ? stdout : stderr);
 		if (c == 'h' || c == '?')
@@ -401,7 +461,8 @@ static void parse(int argc, char **argv)
 	    outstanding < 1 || outstanding > MAX_OUTSTANDING || rpcs < 1 ||
 	    rpcs * 2 > MAX_RPCS || (remote && rpcs > MAX_RPCS / 32) ||
 	    threads < 1 || threads > 16 || min_len < 1 ||
-	    max_len < min_len || max_len > HOMA_MAX_MESSAGE_LENGTH) {
+	    max_len < min_len || max_len > HOMA_MAX_MESSAGE_LENGTH ||
+	    (args && sealed)) {
 		fputs("stress: a number is out of range\n", stderr);
 		exit(2);
 	}
@@ -452,8 +513,8 @@ int main(int argc, char **argv)
 		total += rpcs;
 	}
 
-	bad = counter(&client, "TlsDecryptError") +
-	      counter(&server, "TlsDecryptError");
+	bad = do_counter(&client, "TlsDecryptError") +
+	      do_counter(&server, "TlsDecryptError");
 	if (remote)
 		wait_for_server();
 	start = now_ms();
@@ -476,16 +537,16 @@ int main(int argc, char **argv)
 	diag("%llu ms, %llu bytes", (unsigned long long)ms,
 	     (unsigned long long)bytes);
 	diag("%llu packets sent again, %llu drops of duplicates",
-	     counter(&client, "retransmits") +
-	     (remote || serve ? 0 : counter(&server, "retransmits")),
-	     counter(serve ? &server : &client, "drop_duplicate"));
+	     do_counter(&client, "retransmits") +
+	     (remote || serve ? 0 : do_counter(&server, "retransmits")),
+	     do_counter(serve ? &server : &client, "drop_duplicate"));
 	if (sealed)
-		is(counter(&client, "TlsDecryptError") +
-		   counter(&server, "TlsDecryptError"), bad, "all records open");
+		is(do_counter(&client, "TlsDecryptError") +
+		   do_counter(&server, "TlsDecryptError"), bad, "all records open");
 	/* What is elsewhere, or beside a server, is not ours to judge. */
 	if (remote)
 		server = client;
-	if (!serve)
+	if (!serve && !args)
 		check_clean();
 	return tap_end();
 }
