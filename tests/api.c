@@ -809,7 +809,7 @@ static void test_ioctl(void)
 	int sfd = open_server(&server, family, 99);
 	union addr to = addr_of(&server, family, 99);
 	struct homa_abort_args stop = {};
-	struct homa_rpc_info rpcs[4];
+	struct homa_rpc_info rpcs[4], served[4];
 	struct homa_info info = {};
 	struct rpc rpc;
 	char buf[8];
@@ -827,12 +827,22 @@ static void test_ioctl(void)
 	info.rpc_info_length = 2 * sizeof(rpcs[0]);
 	is(ioctl(fd, HOMAIOCINFO, &info), 0, "%s: HOMAIOCINFO", name);
 	is(info.num_rpcs, 3, "%s: ... three RPCs", name);
+	is(info.rpc_info_length, 2 * sizeof(rpcs[0]), "%s: ... length is kept",
+	   name);
 	ok(rpcs[0].id && !(rpcs[0].id & 1) && rpcs[0].rx_length == -1 &&
 	   rpcs[0].tx_length == (int)rpcs[0].completion_cookie + 60 &&
 	   rpcs[0].tx_sent == (unsigned int)rpcs[0].tx_length,
 	   "%s: ... and what they are", name);
 	ok(addr_equal((union addr *)&rpcs[0].peer, &to), "%s: ... peer", name);
+	info.rpc_info = 0;
+	is(ioctl(fd, HOMAIOCINFO, &info), 0, "%s: ... without an array", name);
+	info.rpc_info = (uintptr_t)rpcs;
 	is(*(unsigned char *)&rpcs[2], 0xee, "%s: ... no more than fit", name);
+	info.rpc_info = (uintptr_t)served;
+	is(ioctl(sfd, HOMAIOCINFO, &info), 0, "%s: HOMAIOCINFO, server", name);
+	ok(info.num_rpcs == 3 && served[0].id & 1 && served[0].tx_length == -1 &&
+	   !(served[0].flags & HOMA_RPC_RX_READY),
+	   "%s: ... a request that was received does not wait", name);
 	fails(ioctl(fd, HOMAIOCINFO, bad), EFAULT, "%s: HOMAIOCINFO(bad)", name);
 	info.rpc_info = (uintptr_t)bad;
 	fails(ioctl(fd, HOMAIOCINFO, &info), EFAULT,

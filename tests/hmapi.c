@@ -266,6 +266,16 @@ static void test_failures(void)
 	is(ioctl(c.fd, HOMAIOCABORT, &stop), 0, "%s: HOMAIOCABORT", name);
 	fails(recv_args(&c, id, 0), ENOLINK, "%s: aborted", name);
 	is(c.control.id, id, "%s: ... id", name);
+
+	/* To forget all is to forget what has failed already, too. */
+	memset(&args, 0, sizeof(args));
+	must(send_args(c.fd, &to, big, 1000000, &args));
+	stop.id = args.id;
+	is(ioctl(c.fd, HOMAIOCABORT, &stop), 0, "%s: HOMAIOCABORT", name);
+	memset(&stop, 0, sizeof(stop));
+	is(ioctl(c.fd, HOMAIOCABORT, &stop), 0, "%s: HOMAIOCABORT, all", name);
+	fails(recv_args(&c, 0, MSG_DONTWAIT), EAGAIN, "%s: ... is forgotten",
+	      name);
 	pool_exit(&c, POOL_SIZE);
 	close(sfd);
 }
@@ -344,8 +354,10 @@ static void test_misuse(void)
 	fails(send_args(c.fd, &to, big, 1, &args), EINVAL,
 	      "%s: sendmsg(), unknown flag", name);
 	is(ioctl(c.fd, HOMAIOCINFO, &info), 0, "%s: HOMAIOCINFO", name);
-	ok(memchr(info.error_msg, 0, sizeof(info.error_msg)),
-	   "%s: error_msg is text", name);
+	ok(strstr(info.error_msg, "unknown flag") &&
+	   memchr(info.error_msg, 0, sizeof(info.error_msg)),
+	   "%s: error_msg tells why", name);
+	is(info.rpc_info_length, 0, "%s: rpc_info_length is ours", name);
 	args.flags = 0;
 	args.reserved = 1;
 	fails(send_args(c.fd, &to, big, 1, &args), EINVAL,

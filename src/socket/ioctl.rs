@@ -4,7 +4,9 @@
 
 use kernel::prelude::*;
 
-use super::uapi::{AbortArgs, Info, RpcInfo, HOMAIOCABORT, HOMAIOCINFO, SOCKADDR_STORAGE};
+use super::uapi::{
+    AbortArgs, Info, RpcInfo, ERROR_MSG_SIZE, HOMAIOCABORT, HOMAIOCINFO, SOCKADDR_STORAGE,
+};
 use super::Socket;
 use crate::sys::user::{Plain, UserPtr};
 use crate::transport::endpoint::Endpoint;
@@ -25,7 +27,8 @@ const MAX_ERRNO: u32 = 4095;
 pub(super) fn ioctl(sock: &Socket, cmd: u32, arg: usize) -> Result<i32> {
     let arg = UserPtr::new(arg);
     match cmd {
-        HOMAIOCINFO => info(sock, arg),
+        HOMAIOCINFO => info(sock, arg)
+            .map_err(|e| sock.because(e, "homa_info, or its array, is not in writable memory")),
         HOMAIOCABORT => abort(sock, arg),
         _ => Err(ENOIOCTLCMD),
     }
@@ -35,7 +38,8 @@ fn info(sock: &Socket, arg: UserPtr) -> Result<i32> {
     let endpoint = &sock.endpoint;
     let mut info: Info = arg.read()?;
     let size = ::core::mem::size_of::<RpcInfo>();
-    let room = (info.rpc_info_length as usize / size).min(MAX_INFOS).min(endpoint.rpc_count());
+    let length = if info.rpc_info == 0 { 0 } else { info.rpc_info_length as usize };
+    let room = (length / size).min(MAX_INFOS).min(endpoint.rpc_count());
     let mut rpcs: KVec<RpcInfo> = KVec::with_capacity(room, GFP_KERNEL)?;
     endpoint.for_each(|rpc| {
         if rpcs.len() < room {
@@ -47,11 +51,15 @@ fn info(sock: &Socket, arg: UserPtr) -> Result<i32> {
         at.write(rpc)?;
         at = at.add(size);
     }
-    info.rpc_info_length = (rpcs.len() * size) as u64;
     info.bpool_avail_bytes = sock.pool.lock().as_ref().map_or(0, |p| p.bpages.available());
     info.port = u32::from(endpoint.port());
     info.num_rpcs = endpoint.rpc_count() as u32;
-    info.error_msg = [0; 104];
+    info.error_msg = [0; ERROR_MSG_SIZE];
+    // All but the last byte, which ends the text.
+    let words = *sock.words.lock();
+    for (to, from) in info.error_msg.iter_mut().take(ERROR_MSG_SIZE - 1).zip(words.bytes()) {
+        *to = from;
+    }
     arg.write(&info)?;
     Ok(0)
 }
@@ -72,7 +80,8 @@ fn describe(endpoint: &Endpoint, rpc: &Rpc) -> RpcInfo {
     if let Some(out) = state.core.out() {
         info.tx_length = out.length() as i32;
         info.tx_sent = out.sent();
-        info.tx_granted = out.granted();
+        // Whole segments are sent, past what was granted by a part of one.
+        info.tx_granted = out.granted().max(out.sent());
     }
     info.rx_length = -1;
     if let Some(msgin) = state.core.msgin() {
@@ -86,7 +95,7 @@ fn describe(endpoint: &Endpoint, rpc: &Rpc) -> RpcInfo {
     if rpc.private {
         info.flags |= PRIVATE;
     }
-    if state.ready {
+    if state.ready && !state.taken {
         info.flags |= RX_READY;
     }
     info
@@ -96,9 +105,11 @@ fn describe(endpoint: &Endpoint, rpc: &Rpc) -> RpcInfo {
 /// they vanish.
 fn abort(sock: &Socket, arg: UserPtr) -> Result<i32> {
     let endpoint = &sock.endpoint;
-    let args: AbortArgs = arg.read()?;
+    let args: AbortArgs =
+        arg.read().map_err(|e| sock.because(e, "homa_abort_args is not in readable memory"))?;
     if args.pad1 != 0 || args.pad2 != [0; 2] || args.error > MAX_ERRNO {
-        return Err(EINVAL);
+        let words = "homa_abort_args: error is no errno, or a reserved field is not 0";
+        return Err(sock.because(EINVAL, words));
     }
     let end = |rpc: &kernel::sync::Arc<Rpc>| match args.error {
         0 => endpoint.forget(rpc),
@@ -106,10 +117,13 @@ fn abort(sock: &Socket, arg: UserPtr) -> Result<i32> {
     };
     if args.id != 0 {
         let found = endpoint.find_any(|rpc| rpc.is_client() && rpc.visible_id == args.id);
-        end(&found.ok_or(EINVAL)?);
+        let found = found.ok_or_else(|| sock.because(EINVAL, "the socket has no such request"));
+        end(&found?);
         return Ok(0);
     }
-    while let Some(rpc) = endpoint.find_any(|rpc| rpc.is_client() && !rpc.is_ready()) {
+    // What completed keeps its result; but to forget is to forget all.
+    let vanish = args.error == 0;
+    while let Some(rpc) = endpoint.find_any(|rpc| rpc.is_client() && (vanish || !rpc.is_ready())) {
         end(&rpc);
     }
     Ok(0)

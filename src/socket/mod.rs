@@ -37,6 +37,17 @@ pub(crate) struct Socket {
     endpoint: Arc<Endpoint>,
     #[pin]
     pool: Mutex<Option<Pool>>,
+    /// What was wrong in the last call that failed.
+    #[pin]
+    words: Mutex<&'static str>,
+}
+
+impl Socket {
+    /// `error`, which HOMAIOCINFO will tell in these words.
+    fn because(&self, error: Error, words: &'static str) -> Error {
+        *self.words.lock() = words;
+        error
+    }
 }
 
 /// The protocol, as the socket layer knows it.
@@ -57,6 +68,7 @@ impl DatagramProtocol for Homa {
             try_pin_init!(Socket {
                 endpoint,
                 pool <- new_mutex!(None, "homa_pool"),
+                words <- new_mutex!("", "homa_words"),
             }),
             GFP_KERNEL,
         )?;

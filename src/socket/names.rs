@@ -20,19 +20,21 @@ pub(super) fn bind(sock: &Socket, name: &[u8]) -> Result {
     let endpoint = &sock.endpoint;
     let sk = &endpoint.sk;
     let v4 = SockAddr::family_of(name).is_some_and(|family| family != AF_INET6);
-    let name = SockAddr::parse(sk.family(), name)?;
+    let name = SockAddr::parse(sk.family(), name)
+        .map_err(|e| sock.because(e, "not an address of the socket's family, or too short"))?;
     if sk.family() == Family::V6 && v4 {
-        return Err(EAFNOSUPPORT);
+        return Err(sock.because(EAFNOSUPPORT, "an IPv4 address on an IPv6 socket"));
     }
     if name.port >= FIRST_CLIENT_PORT {
-        return Err(EINVAL);
+        return Err(sock.because(EINVAL, "ports from HOMA_MIN_DEFAULT_PORT on are for clients"));
     }
     let locked = sk.lock();
     let port = endpoint.port();
     // The address first: it can be refused without a trace.
-    sk.set_local(&locked, &SockAddr { port, ..name })?;
+    sk.set_local(&locked, &SockAddr { port, ..name })
+        .map_err(|e| sock.because(e, "the address is not one of this host"))?;
     if name.port != 0 {
-        endpoint.bind(name.port)?;
+        endpoint.bind(name.port).map_err(|e| sock.because(e, "the port is another socket's"))?;
     }
     Ok(())
 }

@@ -20,12 +20,14 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
     match (level, name) {
         (SOL_HOMA, SO_HOMA_RCVBUF) => {
             if value.len() != ::core::mem::size_of::<RcvbufArgs>() {
-                return Err(EINVAL);
+                return Err(sock.because(EINVAL, "optlen is not the size of homa_rcvbuf_args"));
             }
-            let pool = Pool::new(value.read()?)?;
+            let pool = Pool::new(value.read()?).map_err(|e| {
+                sock.because(e, "the pool is not page-aligned, smaller than a bpage, or not mapped")
+            })?;
             let mut slot = sock.pool.lock();
             if slot.is_some() {
-                return Err(EBUSY);
+                return Err(sock.because(EBUSY, "the socket has a receive pool already"));
             }
             *slot = Some(pool);
             Ok(())
@@ -39,11 +41,11 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
                 sock.endpoint.set_sealed_only(on == 1);
                 Ok(())
             }
-            _ => Err(EINVAL),
+            _ => Err(sock.because(EINVAL, "SO_HOMA_SEALED is 0 or 1")),
         },
-        (SOL_TLS, TLS_TX) => set_key(sock, Direction::Tx, value),
-        (SOL_TLS, TLS_RX) => set_key(sock, Direction::Rx, value),
-        _ => Err(ENOPROTOOPT),
+        (SOL_TLS, TLS_TX) => set_key(sock, Direction::Tx, value).map_err(|e| key_error(sock, e)),
+        (SOL_TLS, TLS_RX) => set_key(sock, Direction::Rx, value).map_err(|e| key_error(sock, e)),
+        _ => Err(sock.because(ENOPROTOOPT, "Homa has no such option")),
     }
 }
 
@@ -67,6 +69,17 @@ fn write_flag(out: &mut OptOut<'_>, on: bool) -> Result {
         return Err(EINVAL);
     }
     out.write(&i32::from(on))
+}
+
+fn key_error(sock: &Socket, error: Error) -> Error {
+    let words = match error {
+        e if e == EINVAL => "the key's length, version, cipher type, rec_seq or peer is not valid",
+        e if e == EOPNOTSUPP => "a version or cipher that kTLS has and Homa has not",
+        e if e == EBUSY => "that direction has a key",
+        e if e == ENOSPC => "too many sessions on this socket",
+        _ => "the key could not be set",
+    };
+    sock.because(error, words)
 }
 
 /// A key: kTLS's structure on a connected socket, the peer's address and then that structure on one

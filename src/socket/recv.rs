@@ -47,7 +47,7 @@ pub(super) fn recvmsg(
     flags: u32,
 ) -> Result<usize> {
     if flags & MSG_OOB != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(sock.because(EOPNOTSUPP, "MSG_OOB means nothing to Homa"));
     }
     sock.endpoint.sk.take_err()?;
     if sock.pool.lock().is_some() {
@@ -55,6 +55,9 @@ pub(super) fn recvmsg(
     }
     recv_iovec(sock, msg, len, flags)
 }
+
+const BAD_ARGS: &str = "msg_control does not point at a writable homa_recvmsg_args";
+const RPC_FAILED: &str = "the RPC failed; what recvmsg() returned tells which";
 
 fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Result<usize> {
     let endpoint = &sock.endpoint;
@@ -74,7 +77,7 @@ fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Re
                 } else {
                     endpoint.forget(&rpc);
                 }
-                return Err(error);
+                return Err(sock.because(error, RPC_FAILED));
             }
             Taken::Message(incoming, length) => {
                 let fits = len.min(length as usize);
@@ -108,10 +111,13 @@ fn next(endpoint: &Endpoint) -> Option<Option<Arc<Rpc>>> {
 /// Takes out what the program is to get, so that it can be copied without a lock.
 fn take(rpc: &Rpc) -> Taken {
     let mut state = rpc.state.lock();
+    if state.gone {
+        return Taken::Gone;
+    }
     if let Some(error) = state.error {
         return Taken::Failed(error);
     }
-    if state.gone || ::core::mem::replace(&mut state.taken, true) {
+    if ::core::mem::replace(&mut state.taken, true) {
         return Taken::Gone;
     }
     let stream = state.core.msgin().map_or(0, |m| m.length());
@@ -174,26 +180,28 @@ fn describe(rpc: &Rpc, endpoint: &Endpoint, msg: &mut MsgHdr<'_>, error: Option<
 /// recvmsg as in HomaModule: bpages come back, an RPC is waited for, its message goes to the pool.
 fn recv_pool(sock: &Socket, msg: &mut MsgHdr<'_>, flags: u32) -> Result<usize> {
     if flags & MSG_PEEK != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(sock.because(EOPNOTSUPP, "MSG_PEEK on a socket with a receive pool"));
     }
-    let (at, len) = msg.control_user().ok_or(EINVAL)?;
-    if len != ::core::mem::size_of::<RecvmsgArgs>() {
-        return Err(EINVAL);
-    }
-    let mut args: RecvmsgArgs = at.read()?;
+    let size = ::core::mem::size_of::<RecvmsgArgs>();
+    let Some((at, _)) = msg.control_user().filter(|(_, len)| *len == size) else {
+        let words = "msg_controllen is not the size of homa_recvmsg_args";
+        return Err(sock.because(EINVAL, words));
+    };
+    let mut args: RecvmsgArgs = at.read().map_err(|e| sock.because(e, BAD_ARGS))?;
     if args.num_bpages as usize > MAX_BPAGES || args.reserved != 0 {
-        return Err(EINVAL);
+        let words = "homa_recvmsg_args has too many bpages, or reserved is not 0";
+        return Err(sock.because(EINVAL, words));
     }
     let returned = release(sock, &args);
     args.num_bpages = 0;
     args.completion_cookie = 0;
-    if returned.is_err() {
+    if let Err(error) = returned {
         at.write(&args)?;
-        return returned.map(|()| 0);
+        return Err(sock.because(error, "a bpage that was given back is not the program's"));
     }
     let wanted = ::core::mem::take(&mut args.id);
     // EFAULT now rather than when there is something to lose.
-    at.write(&args)?;
+    at.write(&args).map_err(|e| sock.because(e, BAD_ARGS))?;
     let result = recv_into_pool(sock, msg, flags, wanted, &mut args);
     at.write(&args)?;
     result
@@ -227,7 +235,7 @@ fn recv_into_pool(
         id => Some(
             endpoint
                 .find_any(|r| r.is_client() && r.private && r.visible_id == id)
-                .ok_or(EINVAL)?,
+                .ok_or_else(|| sock.because(EINVAL, "there is no private RPC with that id"))?,
         ),
     };
     let mut timeout = msg.recv_timeout(flags);
@@ -273,7 +281,9 @@ fn recv_into_pool(
             args.completion_cookie = rpc.cookie;
             msg.set_name(endpoint.sk.family(), &rpc.peer.name);
             endpoint.forget(&rpc);
-            return Err(error);
+            let full = error == ENOBUFS;
+            let words = if full { "the message is longer than the pool" } else { RPC_FAILED };
+            return Err(sock.because(error, words));
         }
     };
     if let Err(e) = pool::copy_out(&incoming, length, start, &place) {
@@ -283,7 +293,7 @@ fn recv_into_pool(
             }
         }
         give_back(endpoint, &rpc, incoming);
-        return Err(e);
+        return Err(sock.because(e, "the receive pool is not writable"));
     }
     args.id = rpc.visible_id;
     args.completion_cookie = rpc.cookie;

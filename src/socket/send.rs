@@ -47,25 +47,28 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
     let endpoint = &sock.endpoint;
     let sk = &endpoint.sk;
     if msg.flags() & MSG_OOB != 0 {
-        return Err(EOPNOTSUPP);
+        return Err(sock.because(EOPNOTSUPP, "MSG_OOB means nothing to Homa"));
     }
     if len == 0 {
-        return Err(EINVAL);
+        return Err(sock.because(EINVAL, "the message is empty"));
     }
     if len > MAX_MESSAGE {
-        return Err(EMSGSIZE);
+        return Err(sock.because(EMSGSIZE, "the message is longer than HOMA_MAX_MESSAGE_LENGTH"));
     }
     let call = read_call(sock, msg)?;
     let to = match (msg.name(), call.peer) {
         ([], Some(peer)) => peer,
-        ([], None) => sk.peer().ok_or(EDESTADDRREQ)?,
-        (name, _) => destination(sk, name)?,
+        ([], None) => sk.peer().ok_or_else(|| {
+            sock.because(EDESTADDRREQ, "no msg_name, and the socket is not connected")
+        })?,
+        (name, _) => destination(sk, name).map_err(|e| sock.because(e, BAD_DESTINATION))?,
     };
     let mut timeout = msg.send_timeout();
     msg.wait_writable(&mut timeout, || {
         if endpoint.is_closed() {
             // The one is what other sockets say, the other what HomaModule says.
-            return Some(Err(if call.args.is_none() { EPIPE } else { ESHUTDOWN }));
+            let error = if call.args.is_none() { EPIPE } else { ESHUTDOWN };
+            return Some(Err(sock.because(error, "the socket was shut down")));
         }
         has_room(endpoint).then_some(Ok(()))
     })??;
@@ -73,29 +76,55 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
     if call.id == 0 {
         let Call { cookie, private, sealed, .. } = call;
         let request = Request { to, cookie, private, sealed };
-        let id = endpoint.send_request(request, length, msg.iter())?;
+        let id = endpoint
+            .send_request(request, length, msg.iter())
+            .map_err(|e| sock.because(e, not_sent(e)))?;
         if let Some((at, args)) = call.args {
-            at.write(&SendmsgArgs { id, ..args })?;
+            at.write(&SendmsgArgs { id, ..args }).map_err(|e| sock.because(e, BAD_ARGS))?;
             return Ok(0);
         }
         return Ok(len);
     }
     // A request that is gone is no error: its client may have given up.
-    endpoint.send_reply(&to, call.id, call.sealed, length, msg.iter())?;
+    endpoint
+        .send_reply(&to, call.id, call.sealed, length, msg.iter())
+        .map_err(|e| sock.because(e, not_sent(e)))?;
     Ok(if call.args.is_some() { 0 } else { len })
+}
+
+const BAD_ARGS: &str = "msg_control does not point at a writable homa_sendmsg_args";
+const BAD_CMSG: &str = "msg_control holds no control message of Homa's";
+const BAD_DESTINATION: &str = "the destination is no address that this socket can send to";
+
+/// Why the transport took no message.
+fn not_sent(error: Error) -> &'static str {
+    match error {
+        e if e == EFAULT => "the message is not in readable memory",
+        e if e == ENOKEY => "it would go in clear: there is no session with that peer",
+        e if e == ENOBUFS => "too many RPCs or peers, or too many unread responses",
+        e if e == ENOMEM => "no memory for the message",
+        e if e == ENETUNREACH || e == EHOSTUNREACH => "no route to the destination",
+        e if e == EMSGSIZE => "the route's MTU leaves no room for a message",
+        e if e == EAGAIN => "too many requests of the session are under way",
+        e if e == EKEYEXPIRED => "the session's key is used up",
+        e if e == EINVAL => "the request was answered already",
+        _ => "the message could not be sent",
+    }
 }
 
 fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
     let mut call = Call { id: 0, cookie: 0, private: false, sealed: false, peer: None, args: None };
     if let Some((at, 0)) = msg.control_user() {
-        let args: SendmsgArgs = at.read()?;
+        let bad = |e| sock.because(e, BAD_ARGS);
+        let args: SendmsgArgs = at.read().map_err(bad)?;
         // EFAULT now rather than when the request is on its way.
-        at.write(&args)?;
+        at.write(&args).map_err(bad)?;
         if args.flags & !HOMA_SENDMSG_PRIVATE != 0 || args.reserved != 0 {
-            return Err(EINVAL);
+            let words = "homa_sendmsg_args has an unknown flag, or reserved is not 0";
+            return Err(sock.because(EINVAL, words));
         }
         if args.id != 0 && args.completion_cookie != 0 {
-            return Err(EINVAL);
+            return Err(sock.because(EINVAL, "an answer has a completion_cookie"));
         }
         call.id = args.id;
         call.cookie = args.completion_cookie;
@@ -104,24 +133,32 @@ fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
         return Ok(call);
     }
     for cmsg in msg.cmsgs() {
-        let cmsg = cmsg?;
+        let cmsg = cmsg.map_err(|e| sock.because(e, BAD_CMSG))?;
         if cmsg.level != SOL_HOMA {
             continue;
         }
         if cmsg.kind != HOMA_CMSG_RPC {
-            return Err(EINVAL);
+            return Err(sock.because(EINVAL, BAD_CMSG));
         }
-        let rpc = RpcCmsg::read_from_bytes(cmsg.data).map_err(|_| EINVAL)?;
+        let rpc = RpcCmsg::read_from_bytes(cmsg.data).map_err(|_| {
+            sock.because(EINVAL, "the control message is no homa_rpc_cmsg: its length")
+        })?;
         let known = rpc.flags & !HOMA_CMSG_SEALED == 0 && rpc.error == 0 && rpc.reserved == 0;
         let reply = rpc.id != 0;
-        if !known || (reply && (rpc.id & 1 == 0 || rpc.cookie != 0)) {
-            return Err(EINVAL);
+        if !known {
+            let words = "homa_rpc_cmsg has an unknown flag, or error or reserved is not 0";
+            return Err(sock.because(EINVAL, words));
+        }
+        if reply && (rpc.id & 1 == 0 || rpc.cookie != 0) {
+            let words = "homa_rpc_cmsg of an answer has an even id or a cookie";
+            return Err(sock.because(EINVAL, words));
         }
         call.id = rpc.id;
         call.cookie = rpc.cookie;
         call.sealed = rpc.flags & HOMA_CMSG_SEALED != 0;
         if rpc.peer.first_chunk() != Some(&[0; 2]) {
-            call.peer = Some(destination(&sock.endpoint.sk, &rpc.peer)?);
+            let peer = destination(&sock.endpoint.sk, &rpc.peer);
+            call.peer = Some(peer.map_err(|e| sock.because(e, BAD_DESTINATION))?);
         }
     }
     Ok(call)

@@ -42,6 +42,9 @@ const fn iowr(number: u32, size: usize) -> u32 {
 /// Bytes of a `struct __kernel_sockaddr_storage`.
 pub(super) const SOCKADDR_STORAGE: usize = 128;
 
+/// `HOMA_ERROR_MSG_SIZE`.
+pub(super) const ERROR_MSG_SIZE: usize = 104;
+
 plain! {
     /// `struct homa_rpc_cmsg`.
     pub(super) struct RpcCmsg {
@@ -109,6 +112,6 @@ plain! {
         pub(super) bpool_avail_bytes: u64,
         pub(super) port: u32,
         pub(super) num_rpcs: u32,
-        pub(super) error_msg: [u8; 104],
+        pub(super) error_msg: [u8; ERROR_MSG_SIZE],
     }
 }
