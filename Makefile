@@ -10,7 +10,7 @@ MO ?= target/kmod
 comma := ,
 
 .DEFAULT_GOAL := default
-.PHONY: default help setup build demo test test-debug nic-model test-nic sim bench fuzz lint stats clean
+.PHONY: default help setup build demo test test-debug nic-model test-nic test-nic-ktls sim bench fuzz lint stats clean
 
 default: build help
 
@@ -21,6 +21,7 @@ help:
 	@echo 'make test    every test: host, lint, headers, VMs'
 	@echo 'make test-debug  the VMs of it on a debug kernel: KASAN, lockdep, kmemleak, faults (hours)'
 	@echo 'make test-nic  the kernel'\''s mlx5 driver on the model of a ConnectX (tools/nic-model)'
+	@echo 'make test-nic-ktls  its TLS offload between two VMs, with the driver of mlx5-patches'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
 	@echo 'make sim     the simulator: 12,000 seeds of faults, W2 to W5 on 144 hosts (long)'
 	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
@@ -48,6 +49,11 @@ nic-model: setup
 
 test-nic: nic-model
 	@tests/run --no-build --suites tests/nic/suites
+
+test-nic-ktls: nic-model
+	@mlx5-patches/build
+	@scripts/enter $(MAKE) --no-print-directory -s -C tests
+	@tests/nic/ktls
 
 bench: build
 	@bench/run
