@@ -45,15 +45,26 @@ impl Grants {
     /// A packet arrives.
     pub fn received(&mut self, packet: &Packet) {
         let Ok(parsed) = Parsed::parse(packet.head(), packet.len() as usize) else { return };
+        // Of what was changed on its way the header may say anything.
+        if packet.payload.noise != 0 {
+            return;
+        }
         let (length, start, unasked, len) = match parsed.body {
             Body::Data(data) => (data.message_length, data.offset, data.incoming, data.payload),
             Body::SealedData(data) => {
                 let Ok(start) = data.stream_offset(Some(packet.ip_id)) else { return };
-                let Some(layout) = data.layout() else { return };
+                let Some(layout) =
+                    data.layout().filter(|layout| packet.payload.layout == Some(*layout))
+                else {
+                    return;
+                };
                 (layout.stream_length(), start, data.incoming, data.payload)
             }
             _ => return,
         };
+        if start != packet.payload.start {
+            return;
+        }
         let name = trace::name(packet.source, packet.destination, parsed.common.sender_id);
         let key = (packet.destination, name);
         let message = self.messages.entry(key).or_insert_with(|| {
@@ -64,12 +75,9 @@ impl Grants {
         if message.bytes.length() == length {
             message.bytes.accept(start, len);
         }
+        // It stays here when it is whole: a record of it may not open, and be sent again.
         let after = message.outstanding();
-        let complete = message.bytes.is_complete();
         self.adjust(packet.destination, before, after);
-        if complete {
-            self.remove(key);
-        }
     }
 
     /// A host sends a packet. Returns its bound and what is outstanding, if that is more.
