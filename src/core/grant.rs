@@ -16,7 +16,7 @@
 //! A message whose sender is silent is [`stalled`](Grants::stalled): it gives its place and its share of the bound
 //! to others, until something of it arrives.
 //!
-//! Cost: a message comes here once, when its first packet arrives, and each time a step (a quarter of its
+//! Cost: a message comes here once, when its first packet arrives, and each time a step (a third of its
 //! window) arrived, not for each packet: O(log n) for n waiting messages.
 
 use super::mem::AllocError;
@@ -30,7 +30,7 @@ pub const MAX_ACTIVE: usize = 16;
 pub struct Limits {
     /// Active messages, 1 to [`MAX_ACTIVE`].
     pub overcommit: u8,
-    /// Bytes that are granted and have not arrived, at most.
+    /// Bytes that are granted and have not arrived, at most; the oldest message may add `oldest_grant`.
     pub max_incoming: u32,
     /// Of a thousand granted bytes, so many go to the oldest message.
     pub oldest_permille: u16,
@@ -114,7 +114,7 @@ impl<H> Message<H> {
 
     /// Grants come in steps of this size, and arrivals are reported in such.
     fn step(&self) -> u32 {
-        (self.progress.window / 4).max(1)
+        (self.progress.window / 3).max(1)
     }
 }
 
@@ -429,7 +429,7 @@ impl<H: Clone> Grants<H> {
 
     fn poll_oldest(&mut self, levels: u8) -> Option<Grant<H>> {
         let due = u64::from(self.limits.oldest_grant).saturating_mul(1000);
-        if self.credit < due || due == 0 {
+        if self.credit < due || due == 0 || self.incoming > u64::from(self.limits.max_incoming) {
             return None;
         }
         let index = self.ages.oldest()?;

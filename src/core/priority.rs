@@ -8,13 +8,22 @@
 //! carry equally many bytes; and how many levels there are for each kind, from how many bytes of each kind come
 //! (SIGCOMM'18, section 3.4). Senders are told in CUTOFFS packets; DATA packets say which version their sender has.
 //!
-//! Control packets take the highest level. What stands for a level on the wire (DSCP, traffic class) is the caller's
+//! Control packets that somebody waits for take the highest level, the others the lowest ([`of_control`]). What stands for a level on the wire (DSCP, traffic class) is the caller's
 //! affair.
 
-use super::wire::PRIORITIES;
+use super::wire::{Control, PRIORITIES};
 
-/// The highest level: for control packets, too.
+/// The highest level.
 pub const HIGHEST: u8 = PRIORITIES as u8 - 1;
+
+/// The level of a control packet.
+pub fn of_control(control: &Control) -> u8 {
+    match control {
+        // Nobody waits for these, and there are many where messages are short.
+        Control::Ack(_) | Control::Cutoffs { .. } | Control::NeedAck => 0,
+        _ => HIGHEST,
+    }
+}
 
 /// Longer than any message; what HomaModule takes for that.
 const ANY: u32 = i32::MAX as u32;
@@ -171,9 +180,10 @@ impl Learner {
         let total: u64 = self.unscheduled.iter().fold(0, |sum, bytes| sum.saturating_add(*bytes));
         let all = total.saturating_add(self.scheduled).max(1);
         let levels = PRIORITIES as u64;
-        // Rounded; each kind has one at least.
+        // Rounded. Unscheduled bytes have three at least, so that the shortest messages do not wait behind the first
+        // bytes of long ones: a step beyond Homa, which has one if few bytes are unscheduled.
         let share = (total / 1024).saturating_mul(levels).saturating_mul(2) / (all / 1024).max(1);
-        let for_unscheduled = (share.saturating_add(1) / 2).clamp(1, levels - 1);
+        let for_unscheduled = (share.saturating_add(1) / 2).clamp(3, levels - 1);
         let mut longest = [ANY; PRIORITIES];
         let mut sum = 0u64;
         let mut level = PRIORITIES - 1;
@@ -280,7 +290,7 @@ mod tests {
         for _ in 0..FIRST_ROUND {
             learner.message(1_000_000, 10_000);
         }
-        assert_eq!(learner.scheduled_levels(), 7);
+        assert_eq!(learner.scheduled_levels(), 5);
         assert_eq!((learner.cutoffs().level(1), learner.cutoffs().level(1_000_000)), (7, 7));
         // And short ones get them back.
         for _ in 0..100_000 {

@@ -87,8 +87,6 @@ pub struct Path {
     /// The least round trip in this period and in the one before; 0: none.
     least: [u64; 2],
     began: u64,
-    /// What other hosts are like: for as long as little was measured; 0: unknown.
-    guess: u64,
     samples: u8,
     smoothed: u64,
     deviation: u64,
@@ -104,18 +102,12 @@ impl Path {
         Self {
             least: [0; 2],
             began: 0,
-            guess: 0,
             samples: 0,
             smoothed: 0,
             deviation: 0,
             incoming: Share::new(),
             outgoing: Share::new(),
         }
-    }
-
-    /// Nothing is known but what is usual: `all` has the samples of all hosts.
-    pub fn like(all: &Self) -> Self {
-        Self { guess: all.least().unwrap_or(0).saturating_mul(2), ..Self::new() }
     }
 
     /// A round trip took `ns` or less.
@@ -147,8 +139,8 @@ impl Path {
     }
 
     /// Bytes that a link of `speed` bits per second carries in a round trip; `None` if either is not known.
-    fn rtt_bytes(&self, speed: u64) -> Option<u32> {
-        let guess = (self.guess != 0 && self.samples < TRUSTED).then_some(self.guess);
+    fn rtt_bytes(&self, speed: u64, usual: u64) -> Option<u32> {
+        let guess = (usual != 0 && self.samples < TRUSTED).then_some(usual.saturating_mul(2));
         let least = match (self.least(), guess) {
             // Queues may have made the first samples long.
             (Some(least), Some(guess)) => Some(least.min(guess)),
@@ -160,8 +152,10 @@ impl Path {
     }
 
     /// How much of a message to send to the other host unasked, over a link of `speed` bits per second (0: unknown).
-    pub fn unscheduled(&self, speed: u64, config: &Config) -> u32 {
-        let whole = match self.rtt_bytes(speed) {
+    /// `usual` is the [`least`](Self::least) of a path that has the samples of all hosts, or 0: for as long as little
+    /// was measured of this one.
+    pub fn unscheduled(&self, speed: u64, usual: u64, config: &Config) -> u32 {
+        let whole = match self.rtt_bytes(speed, usual) {
             // The samples are of small packets: a full one takes longer, at each hop.
             Some(bytes) => bytes
                 .saturating_add(config.window_slack / 2)
@@ -172,16 +166,16 @@ impl Path {
     }
 
     /// How far to grant ahead of what arrived from the other host, over a link of `speed` bits per second.
-    pub fn window(&self, speed: u64, config: &Config) -> u32 {
-        self.incoming.of(self.full_window(speed, config), config.probe.saturating_mul(2))
+    pub fn window(&self, speed: u64, usual: u64, config: &Config) -> u32 {
+        self.incoming.of(self.full_window(speed, usual, config), config.probe.saturating_mul(2))
     }
 
     /// The same if nothing is lost.
-    pub fn full_window(&self, speed: u64, config: &Config) -> u32 {
-        match self.rtt_bytes(speed) {
-            // A grant comes with each quarter of a window, so it must reach further by that.
+    pub fn full_window(&self, speed: u64, usual: u64, config: &Config) -> u32 {
+        match self.rtt_bytes(speed, usual) {
+            // A grant comes with each third of a window, so it must reach further by that.
             Some(bytes) => bytes
-                .saturating_add(bytes / 3)
+                .saturating_add(bytes / 2)
                 .saturating_add(config.window_slack)
                 .clamp(config.unscheduled_min, config.window_max),
             None => config.grant_window,
@@ -257,21 +251,29 @@ mod tests {
     fn windows_follow_the_least_round_trip() {
         let config = Config::default();
         let mut path = Path::new();
-        assert_eq!(path.unscheduled(10 * GBIT, &config), config.unscheduled);
-        assert_eq!(path.window(10 * GBIT, &config), config.grant_window);
+        assert_eq!(path.unscheduled(10 * GBIT, 0, &config), config.unscheduled);
+        assert_eq!(path.window(10 * GBIT, 0, &config), config.grant_window);
         path.sample(1, 900_000);
         path.sample(2, 20_000);
         path.sample(3, 50_000);
         // 20 us at 10 Gbit/s are 25,000 bytes.
-        assert_eq!(path.unscheduled(10 * GBIT, &config), 25_000 + config.window_slack / 2);
-        assert_eq!(path.window(10 * GBIT, &config), 33_333 + config.window_slack);
-        assert_eq!(path.unscheduled(0, &config), config.unscheduled);
+        assert_eq!(path.unscheduled(10 * GBIT, 0, &config), 25_000 + config.window_slack / 2);
+        assert_eq!(path.window(10 * GBIT, 0, &config), 37_500 + config.window_slack);
+        assert_eq!(path.unscheduled(0, 0, &config), config.unscheduled);
         // Hosts not met before are taken to be like the others.
-        let other = Path::like(&path);
-        assert!(other.least().is_none());
-        assert!(other.unscheduled(10 * GBIT, &config) > path.unscheduled(10 * GBIT, &config));
-        assert_eq!(path.unscheduled(10_000 * GBIT, &config), config.unscheduled_max);
-        assert_eq!(path.unscheduled(GBIT / 1000, &config), config.unscheduled_min);
+        let usual = path.least().unwrap();
+        let mut other = Path::new();
+        assert_eq!(other.unscheduled(10 * GBIT, usual, &config), 50_000 + config.window_slack / 2);
+        // Until enough was measured: the first samples may have met long queues.
+        for now in 0..u64::from(TRUSTED) {
+            let unscheduled = other.unscheduled(10 * GBIT, usual, &config);
+            assert_eq!(unscheduled, 50_000 + config.window_slack / 2);
+            other.sample(now, 100_000);
+        }
+        let unscheduled = other.unscheduled(10 * GBIT, usual, &config);
+        assert_eq!(unscheduled, 125_000 + config.window_slack / 2);
+        assert_eq!(path.unscheduled(10_000 * GBIT, 0, &config), config.unscheduled_max);
+        assert_eq!(path.unscheduled(GBIT / 1000, 0, &config), config.unscheduled_min);
         // The least counts for a while, then it is forgotten.
         path.sample(PERIOD + 10, 40_000);
         assert_eq!(path.least(), Some(20_000));

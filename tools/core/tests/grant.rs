@@ -42,7 +42,7 @@ fn grants_come_in_steps_and_end() {
     let one = grants.add(1, 1, 12_000, at(1000, 1000)).unwrap();
     assert_eq!(all(&mut grants), [(1, 11_000, 0)]);
     // 1000 bytes more are granted as they are the last.
-    assert_eq!(grants.progress(one, at(2000, 0)), Some(4500));
+    assert_eq!(grants.progress(one, at(2000, 0)), Some(5333));
     assert_eq!(all(&mut grants), [(1, 12_000, 0)]);
     assert_eq!((grants.active(), grants.len(), grants.incoming()), (0, 1, 10_000));
     grants.progress(one, at(12_000, 0));
@@ -53,10 +53,10 @@ fn grants_come_in_steps_and_end() {
     let two = grants.add(2, 1, 100_000, at(0, 0)).unwrap();
     assert_eq!((grants.progress(one, at(2000, 0)), grants.len()), (None, 1));
     assert_eq!(all(&mut grants), [(2, 10_000, 0)]);
-    grants.progress(two, at(2499, 0));
+    grants.progress(two, at(3332, 0));
     assert_eq!(all(&mut grants), []);
-    grants.progress(two, at(2500, 0));
-    assert_eq!(all(&mut grants), [(2, 12_500, 0)]);
+    grants.progress(two, at(3333, 0));
+    assert_eq!(all(&mut grants), [(2, 13_333, 0)]);
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn rules_hold_whatever_comes() {
                 let message = &real[id];
                 let window = (message.received + 10_000).min(message.length);
                 let due = window.saturating_sub(message.granted);
-                let full = grants.incoming() + 2500 > u64::from(max_incoming);
-                assert!(due < 2500 || full, "{left} bytes left, and nothing granted");
+                let full = grants.incoming() + 3333 > u64::from(max_incoming);
+                assert!(due < 3333 || full, "{left} bytes left, and nothing granted");
             }
         }
     }

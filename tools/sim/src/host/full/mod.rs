@@ -34,7 +34,7 @@ use rustc_hash::FxHashMap;
 use self::receive::Incoming;
 use super::session::{Sealed, Session};
 use super::{Counts, Event, Host, Refused, Setup, Time};
-use crate::packet::{mix, HostId, Message, Packet, IP};
+use crate::packet::{HostId, Message, Packet, IP};
 
 /// Everybody's port.
 const PORT: u16 = 99;
@@ -107,11 +107,15 @@ impl Full {
         Common { source_port: PORT, destination_port: PORT, sender_id: id }
     }
 
+    /// A round trip to whomever.
+    fn usual(&self) -> u64 {
+        self.typical.least().unwrap_or(0)
+    }
+
     fn peer(&mut self, id: HostId) -> &mut Peer {
-        let typical = &self.typical;
         self.peers.entry(id).or_insert_with(|| Peer {
             pulse: Pulse::new(),
-            path: Path::like(typical),
+            path: Path::new(),
             rtt: Rtt::new(),
             cutoffs: PeerCutoffs::new(),
             acks: PendingAcks::new(),
@@ -207,7 +211,8 @@ impl Host for Full {
             sealed_cut: cut(SEALED_DATA_LEN),
             rpcs: FxHashMap::default(),
             peers: FxHashMap::default(),
-            next_id: (mix(setup.seed) >> 24) & !1,
+            // Above those of earlier boots: late copies of their requests are known by that.
+            next_id: setup.booted >> 10 & !1,
             outstanding: 0,
             grants: Grants::new(limits),
             limits,
@@ -215,7 +220,7 @@ impl Host for Full {
             // Timers are exact here, so the device's queue can be as short as a packet.
             pacer: Pacer::new(pacer::Limits {
                 speed: setup.link_bps,
-                queue: 100,
+                queue: 20,
                 ..setup.config.pacer
             }),
             typical: Path::new(),
@@ -245,8 +250,9 @@ impl Host for Full {
         let speed = self.setup.link_bps;
         let max_incoming = self.limits.max_incoming;
         let outstanding = self.outstanding;
+        let usual = self.usual();
         let path = self.peer(peer).path;
-        let unscheduled = path.unscheduled(speed, &config);
+        let unscheduled = path.unscheduled(speed, usual, &config);
         out.limit = ResponseLimit::for_client(outstanding, max_incoming, unscheduled);
         let mut progress = MsgOut::new(out.layout.stream_length(), unscheduled);
         if let Some(first) = out.layout.record(0) {
@@ -265,7 +271,8 @@ impl Host for Full {
         let key = (peer, id | 1);
         let config = self.setup.config;
         let speed = self.setup.link_bps;
-        let unscheduled = self.peer(peer).path.unscheduled(speed, &config);
+        let usual = self.usual();
+        let unscheduled = self.peer(peer).path.unscheduled(speed, usual, &config);
         let waits = |rpc: &State| rpc.core.phase() == Phase::InService;
         if !self.rpcs.get(&key).is_some_and(waits) {
             return false;

@@ -159,10 +159,10 @@ impl Full {
                 self.pacer.remove(turn);
             }
         }
-        let speed = self.setup.link_bps;
+        let (speed, usual) = (self.setup.link_bps, self.usual());
         let peer = self.peer(key.0);
-        let window = peer.path.window(speed, &config);
-        let full = peer.path.full_window(speed, &config);
+        let window = peer.path.window(speed, usual, &config);
+        let full = peer.path.full_window(speed, usual, &config);
         peer.path.incoming.arrived(kept.len(), full);
         if let Some(ns) = round_trip {
             peer.path.sample(now, ns);

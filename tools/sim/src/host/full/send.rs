@@ -4,7 +4,7 @@
 
 use homa_core::msgin::Range;
 use homa_core::msgout::MsgOut;
-use homa_core::priority::HIGHEST;
+use homa_core::priority::{of_control, HIGHEST};
 use homa_core::rpc;
 use homa_core::wire::{Ack, Acks, Control, Data, SealedData};
 
@@ -39,7 +39,8 @@ impl Full {
             None => Some(control.emit(&common)),
         };
         let Some(header) = header else { return };
-        let packet = Packet::new(self.setup.id, peer, HIGHEST, header.as_slice(), Payload::NONE);
+        let packet =
+            Packet::new(self.setup.id, peer, of_control(control), header.as_slice(), Payload::NONE);
         self.hand_down(now, packet);
     }
 
