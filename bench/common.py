@@ -21,7 +21,7 @@ NO_SEGMENTATION = " ".join(f"{feature} off" for feature in [
     "tx-gre-csum-segmentation", "tx-ipxip4-segmentation", "tx-ipxip6-segmentation", "tx-gso-partial",
 ]) + " gro on"
 
-API = "cmsg"
+API = "plain"
 
 
 def die(text):
