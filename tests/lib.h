@@ -81,7 +81,7 @@ bool addr_equal(const union addr *a, const union addr *b);
  * A Homa socket on that side; receiving gives up (EAGAIN) after RECV_TIMEOUT
  * seconds, so that a lost message is a failed check and not a hang.
  */
-#define RECV_TIMEOUT (15 * slow)
+#define RECV_TIMEOUT (30 * slow)
 int open_socket(const struct side *side, int family);
 
 /* The same, bound to a server port. */

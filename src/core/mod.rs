@@ -61,6 +61,7 @@ pub mod bpool;
 pub mod config;
 pub mod grant;
 pub mod layout;
+pub mod lossrate;
 pub mod mem;
 pub mod msgin;
 pub mod msgout;

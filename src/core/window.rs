@@ -147,7 +147,8 @@ impl Path {
             (least, guess) => least.or(guess),
         };
         let least = least.filter(|_| speed != 0)?;
-        let bytes = u128::from(least) * u128::from(speed) / 8_000_000_000;
+        // In two steps, as 64 bits must do: the kernel divides no longer numbers.
+        let bytes = least.saturating_mul(speed / 8_000) / 1_000_000;
         Some(u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 

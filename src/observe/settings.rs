@@ -24,7 +24,11 @@ impl Settings {
     /// What is best when nothing is known.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         let values = Values {
-            config: Config::default(),
+            config: Config {
+                unscheduled_min: Config::DEFAULT.unscheduled,
+                rpc_timeout: 10_000 * MS,
+                ..Config::DEFAULT
+            },
             max_rpcs: 1 << 17,
             max_peers: 1 << 16,
             sndbuf: 4 << 20,
@@ -124,6 +128,9 @@ impl HasSettings for Net {
         let change = |old: &Values| {
             let mut new = *old;
             (access.set)(&mut new, value);
+            // Never less than was asked for, unless bytes are lost, however near the peer is: what the device gets in one piece
+            // costs the same however much it is, but waiting for a grant costs as much as a packet each way.
+            new.config.unscheduled_min = new.config.unscheduled;
             new
         };
         // What cannot be set is the same in all of them.

@@ -7,8 +7,9 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
+use super::grants;
 use super::net::Net;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Terms};
 use super::peer::{Peer, PeerUse};
 use super::rpc::{Identity, Rpc};
 use crate::observe::counters::Counter;
@@ -31,6 +32,9 @@ use crate::tls::{Direction, Keys, Session};
 
 /// Buckets of a socket's tables.
 const BUCKETS: usize = 256;
+
+/// Bytes of responses that may come at a time without having been granted, all together.
+const MAX_INCOMING: u32 = 1_000_000;
 
 /// What a request is sent with.
 pub(crate) struct Request {
@@ -199,22 +203,26 @@ impl Endpoint {
         }
         let peer = self.peer(request.to, Addr::ANY)?;
         let dst = peer.route(self)?;
-        let (session, ack, patience) = peer.for_request();
+        let (session, ack, advice) = peer.for_request(length);
+        if advice.ask_speed {
+            peer.ask_speed(&dst);
+        }
         let config = &self.ns.config;
+        let terms = Terms {
+            unscheduled: advice.unscheduled,
+            cutoff_version: advice.cutoff_version,
+            response_limit: ResponseLimit::for_client(
+                self.rpcs.len() as u32,
+                MAX_INCOMING,
+                advice.unscheduled,
+            ),
+        };
         let (identity, mut out) = match session {
             Some(session) => {
                 let (id, distance) = session.next_id()?;
                 let common = self.common(&peer, id.get());
                 let out = Outgoing::sealed(
-                    &self.sk,
-                    &dst,
-                    common,
-                    &session,
-                    id,
-                    distance,
-                    length,
-                    config.unscheduled,
-                    from,
+                    &self.sk, &dst, common, &session, id, distance, length, &terms, from,
                 )
                 .inspect_err(|_| session.finish_id(id))?;
                 let identity = Identity {
@@ -230,9 +238,9 @@ impl Endpoint {
             None => {
                 let id = self.ns.next_id();
                 let ack = ack.map(|id| Ack { client_id: id, server_port: peer.name.port });
-                let data = plain_data(length, ack);
+                let data = plain_data(length, ack, &terms);
                 let common = self.common(&peer, id);
-                let out = Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)?;
+                let out = Outgoing::plain(&self.sk, &dst, common, data, &terms, from)?;
                 let identity = Identity {
                     id,
                     visible_id: id,
@@ -245,12 +253,14 @@ impl Endpoint {
         };
         let visible_id = identity.visible_id;
         let records = out.records();
-        let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
+        let mut progress = MsgOut::new(out.stream_length(), advice.unscheduled);
+        progress.set_probe(out.probe());
         let mut queue = SkbQueue::new();
         out.transmit(&self.sk, &dst, &mut progress, &mut queue);
         let now = now_ns();
         let mut state = core::Rpc::client(now, config, progress);
-        state.set_patience(now, patience);
+        state.set_patience(now, advice.patience);
+        state.set_rto(now, advice.rto, advice.reordering);
         let sealed_id = identity.session.clone().zip(MessageId::new(identity.id));
         let rpc = Rpc::new(&self.ns, self.sk.clone(), peer.to_arc(), identity, state, 0)
             .inspect_err(|_| {
@@ -269,7 +279,7 @@ impl Endpoint {
         }
         trace::message_out(&rpc, "request", 0, length);
         self.count_sent(Counter::RequestsSent, records);
-        self.send_all(&rpc, &dst, queue);
+        self.send_all(&rpc, &dst, advice.level, queue);
         self.watch();
         Ok(visible_id)
     }
@@ -301,26 +311,26 @@ impl Endpoint {
         if rpc.session.as_ref().is_some_and(|session| session.tx().is_none()) {
             return Err(ENOKEY);
         }
+        let advice = peer.advice(length);
+        if advice.ask_speed {
+            peer.ask_speed(&dst);
+        }
+        let unscheduled = rpc.state.lock().core.unscheduled_response(advice.unscheduled);
+        let terms = Terms {
+            unscheduled,
+            cutoff_version: advice.cutoff_version,
+            response_limit: ResponseLimit::NONE,
+        };
         // A message id is sealed once: whoever loses a race to reply must not have sealed.
         let id = rpc.claim_reply().ok_or(EINVAL)?;
         let out = match &rpc.session {
             Some(session) => {
                 let id = MessageId::new(id).ok_or(EINVAL)?;
-                Outgoing::sealed(
-                    &self.sk,
-                    &dst,
-                    common,
-                    session,
-                    id,
-                    0,
-                    length,
-                    config.unscheduled,
-                    from,
-                )
+                Outgoing::sealed(&self.sk, &dst, common, session, id, 0, length, &terms, from)
             }
             None => {
-                let data = plain_data(length, None);
-                Outgoing::plain(&self.sk, &dst, common, data, config.unscheduled, from)
+                let data = plain_data(length, None, &terms);
+                Outgoing::plain(&self.sk, &dst, common, data, &terms, from)
             }
         };
         let mut out = match out {
@@ -338,7 +348,7 @@ impl Endpoint {
         let records = out.records();
         let mut queue = SkbQueue::new();
         let mut state = rpc.state.lock();
-        let mut progress = MsgOut::new(out.stream_length(), config.unscheduled);
+        let mut progress = MsgOut::new(out.stream_length(), unscheduled);
         out.transmit(&self.sk, &dst, &mut progress, &mut queue);
         if !state.core.reply(now_ns(), config, progress) {
             // Somebody else replied, or the client took the request back.
@@ -348,7 +358,7 @@ impl Endpoint {
         drop(state);
         trace::message_out(&rpc, "response", 0, length);
         self.count_sent(Counter::ResponsesSent, records);
-        self.send_all(&rpc, &dst, queue);
+        self.send_all(&rpc, &dst, advice.level, queue);
         self.watch();
         Ok(true)
     }
@@ -477,20 +487,26 @@ impl Endpoint {
     pub(crate) fn forget(&self, rpc: &Arc<Rpc>) {
         self.rpcs.remove(rpc.hash, rpc);
         let mut state = rpc.state.lock();
-        if !rpc.is_client() && rpc.session.is_none() && state.ready {
-            // It was delivered: a late copy of the request must not be.
-            rpc.peer.add_recent(rpc.id);
+        if !rpc.is_client() && state.ready {
+            // It was delivered: a late copy of the request must not be. (In a session the replay window sees to that.)
+            let recent = rpc.session.is_none().then_some(rpc.id);
+            let sent = state.core.out().filter(|out| out.is_sent()).map_or(0, |out| out.length());
+            rpc.peer.finished(recent, sent);
         }
         // Whoever made it ready has done this.
         if !state.ready {
             self.end_id(rpc);
         }
+        let scheduled = grants::leave(&self.ns, &mut state);
         state.core.finish();
         state.gone = true;
         state.out = None;
         state.incoming.clear();
         rpc.uncharge(&mut state);
         drop(state);
+        if scheduled {
+            grants::poll(&self.ns);
+        }
         if rpc.private {
             // Somebody may wait for just this one.
             self.sk.wake_all_readers();
@@ -503,12 +519,16 @@ impl Endpoint {
         if state.ready || !rpc.is_client() {
             return;
         }
+        let scheduled = grants::leave(&self.ns, &mut state);
         state.core.finish();
         state.error = Some(error);
         state.ready = true;
         state.out = None;
         state.incoming.clear();
         drop(state);
+        if scheduled {
+            grants::poll(&self.ns);
+        }
         self.end_id(rpc);
         self.make_ready(rpc);
     }
@@ -587,9 +607,11 @@ impl Endpoint {
         self.rpcs.drain(|rpc| {
             self.end_id(&rpc);
             let mut state = rpc.state.lock();
+            grants::leave(&self.ns, &mut state);
             state.core.finish();
             state.out = None;
         });
+        grants::poll(&self.ns);
         while self.next_ready().is_some() {}
         self.peers.drain(drop);
     }
@@ -603,14 +625,14 @@ impl PinnedDrop for Endpoint {
 }
 
 /// The fields of DATA that do not depend on the place of a packet.
-fn plain_data(length: u32, ack: Option<Ack>) -> Data {
+fn plain_data(length: u32, ack: Option<Ack>, terms: &Terms) -> Data {
     Data {
         message_length: length,
         incoming: 0,
         ack,
-        cutoff_version: 0,
+        cutoff_version: terms.cutoff_version,
         retransmit: false,
-        response_limit: ResponseLimit::NONE,
+        response_limit: terms.response_limit,
         offset: 0,
         payload: 0,
     }

@@ -5,7 +5,7 @@
 //! A network namespace ([`net`]) knows its sockets by port. A socket's transport half is an
 //! [`endpoint`], which has a table of [`peer`]s and one of [`rpc`]s. A message that a program sends
 //! becomes an [`outgoing`] one and is handed to IP by [`transmit`]; packets that arrive go through
-//! [`receive`] into an [`incoming`] one, and when that is whole, the RPC into the endpoint's queue
+//! [`receive`] into an [`incoming`] one, for which [`grants`] asks if it is long, and when that is whole, the RPC into the endpoint's queue
 //! of ready ones. [`timer`] asks for what is late. [`offload`] cuts and joins packets for the stack.
 //!
 //! # Locks
@@ -15,7 +15,7 @@
 //! 1. a bucket of a table (`Table`), only to look up, add or remove: nothing else is done under it,
 //!    but for the timer's scan, which takes 2;
 //! 2. an RPC's state (`Rpc::state`);
-//! 3. the leaves: a peer's state, a session's, the queue of ready RPCs.
+//! 3. the leaves: a peer's state, a session's, the queue of ready RPCs, the namespace's grants and priorities.
 //!
 //! No packet is handed to IP under any of them: what is to be sent is collected
 //! first.
@@ -26,6 +26,7 @@
 //! outgoing skb belongs to its `Outgoing`; what IP gets is a clone.
 
 pub(crate) mod endpoint;
+mod grants;
 pub(crate) mod incoming;
 pub(crate) mod net;
 pub(crate) mod offload;

@@ -7,16 +7,40 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, rcu, Arc, ArcBorrow, Mutex};
 
 use super::endpoint::Endpoint;
+use super::grants::Granted;
 use crate::observe::counters::Stats;
 use crate::observe::files::Files;
 use crate::observe::settings::Settings;
+use crate::protocol::config::MS;
+use crate::protocol::grant::{Grants, Limits};
+use crate::protocol::priority::{Cutoffs, Learner};
 use crate::protocol::wire::FIRST_CLIENT_PORT;
+use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::netns::{self, PerNet, PerNetSlot};
 use crate::sys::rand::{self, HashKey};
+use crate::sys::route::Dst;
 use crate::sys::table::Table;
+use crate::sys::time::now_ns;
 
 /// Buckets of the table of ports.
 const PORT_BUCKETS: usize = 1024;
+
+/// How fast a device is.
+#[derive(Default)]
+struct Link {
+    /// Its index; 0: nobody asked.
+    device: u32,
+    /// Mbit/s; 0 if it does not know.
+    mbits: u32,
+    asked_at: u64,
+    known_until: u64,
+}
+
+/// Between two questions for a speed.
+const ASK_PAUSE: u64 = 100 * MS;
+
+/// How long an answer counts.
+const SPEED_KNOWN: u64 = 30_000 * MS;
 
 /// The state of one namespace.
 #[pin_data]
@@ -28,6 +52,19 @@ pub(crate) struct Net {
     pub(crate) stats: Stats,
     /// Keys the hashes of what peers choose.
     pub(crate) hash: HashKey,
+    /// Who of all that would like to send to this host may.
+    #[pin]
+    pub(super) grants: SpinLockBh<Grants<Granted>>,
+    /// Learns which priorities senders are to use.
+    #[pin]
+    learner: SpinLockBh<Learner>,
+    /// The version of the cutoffs that senders should have; 0: none.
+    cutoff_version: Atomic<u32>,
+    /// Priorities for granted bytes.
+    scheduled_levels: Atomic<u32>,
+    /// The speed of the device that was asked last.
+    #[pin]
+    link: SpinLockBh<Link>,
     /// Open sockets by port. A port belongs to one socket, whatever its family or address.
     ports: Table<Endpoint>,
     /// The next plain RPC id. Plain ids are unique among all sockets of the namespace.
@@ -50,6 +87,12 @@ impl PerNet for Net {
                 config <- Settings::new(),
                 stats: Stats::new()?,
                 hash: HashKey::new(),
+                grants <- new_spinlock_bh!(Grants::new(Limits::default()), "homa_grants"),
+                // The versions of an earlier life of this host may still be known to its peers: begin anywhere.
+                learner <- new_spinlock_bh!(Learner::new(rand::u64() as u16 | 1), "homa_learner"),
+                cutoff_version: Atomic::new(0),
+                link <- new_spinlock_bh!(Link::default(), "homa_link"),
+                scheduled_levels: Atomic::new(u32::from(Learner::new(1).scheduled_levels())),
                 ports: Table::new(PORT_BUCKETS, GFP_KERNEL)?,
                 // Ids of an earlier life of this host may still be known to its peers: begin
                 // anywhere. Even, and below what session tags use.
@@ -95,6 +138,61 @@ impl Net {
             true
         });
         Some(found)
+    }
+
+    /// The speed of the device that `dst` goes over, in Mbit/s; 0 if it does not know. None: ask again later, as asking takes
+    /// a lock of all of networking. Sleeps.
+    pub(super) fn link_speed(&self, dst: &Dst) -> Option<u32> {
+        let now = now_ns();
+        let device = dst.ifindex();
+        let mut link = self.link.lock();
+        if link.device == device && link.known_until > now {
+            return Some(link.mbits);
+        }
+        if link.asked_at.saturating_add(ASK_PAUSE) > now {
+            return None;
+        }
+        link.asked_at = now;
+        drop(link);
+        let mbits = dst.link_speed().unwrap_or(0);
+        *self.link.lock() =
+            Link { device, mbits, asked_at: now, known_until: now.saturating_add(SPEED_KNOWN) };
+        Some(mbits)
+    }
+
+    /// A message of `length` bytes begins to arrive; its sender sends `incoming` of them unasked.
+    ///
+    /// Of eight messages (`id` says which) one is enough to learn from: the learner is the whole namespace's.
+    #[inline]
+    pub(super) fn learn(&self, id: u64, length: u32, incoming: u32) {
+        if (id >> 1) & 7 == 0 {
+            self.learn_slow(length, incoming);
+        }
+    }
+
+    fn learn_slow(&self, length: u32, incoming: u32) {
+        let mut learner = self.learner.lock();
+        if learner.message(length, incoming) {
+            self.cutoff_version.store(u32::from(learner.cutoffs().version), Relaxed);
+            self.scheduled_levels.store(u32::from(learner.scheduled_levels()), Relaxed);
+        }
+    }
+
+    /// Are there cutoffs that whoever says to know `version` does not know?
+    #[inline]
+    pub(super) fn has_other_cutoffs(&self, version: u16) -> bool {
+        let ours = self.cutoff_version.load(Relaxed);
+        ours != 0 && ours != u32::from(version)
+    }
+
+    /// What senders are to use.
+    pub(super) fn cutoffs(&self) -> Cutoffs {
+        *self.learner.lock().cutoffs()
+    }
+
+    /// How many priorities there are for granted bytes: the lowest ones.
+    pub(super) fn scheduled_levels(&self) -> u8 {
+        self.scheduled_levels.load(Relaxed) as u8
     }
 
     /// A fresh id for a plain request.

@@ -50,6 +50,16 @@ plain! {
     }
 }
 
+/// How a message is sent.
+pub(crate) struct Terms {
+    /// So many bytes without a grant.
+    pub(super) unscheduled: u32,
+    /// The version of the peer's cutoffs that this follows.
+    pub(super) cutoff_version: u16,
+    /// What is wanted of the response at a time.
+    pub(super) response_limit: ResponseLimit,
+}
+
 /// A message on its way out.
 pub(crate) struct Outgoing {
     common: Common,
@@ -73,11 +83,13 @@ enum Store {
     Segments(SkbQueue),
 }
 
-/// How packets to `dst` are cut if the transport header has `header` bytes.
-fn cut_for(dst: &Dst, header: usize) -> Result<Cut> {
+/// How packets to `dst` are cut if the transport header has `header` bytes. Segments, which are sent whole, are no longer
+/// than what may be sent at a time.
+fn cut_for(dst: &Dst, header: usize, terms: &Terms) -> Result<Cut> {
     let headers = dst.ip_header_len() + header;
     let packet = dst.mtu().min(MAX_IP).checked_sub(headers).ok_or(EMSGSIZE)?;
     let segment = dst.gso_max_size().min(MAX_IP).saturating_sub(headers);
+    let segment = segment.min((terms.unscheduled as usize).max(packet));
     Cut::new(packet as u32, segment as u32).ok_or(EMSGSIZE)
 }
 
@@ -95,12 +107,12 @@ impl Outgoing {
         dst: &Dst,
         common: Common,
         mut data: Data,
-        unscheduled: u32,
+        terms: &Terms,
         from: &mut IovIter,
     ) -> Result<Self> {
         let layout = Layout::plain(data.message_length).ok_or(EINVAL)?;
-        let cut = cut_for(dst, DATA_LEN)?;
-        data.incoming = unasked(&layout, &cut, unscheduled);
+        let cut = cut_for(dst, DATA_LEN, terms)?;
+        data.incoming = unasked(&layout, &cut, terms.unscheduled);
         let mut store = Store::Segments(SkbQueue::new());
         let ack = data.ack.take();
         for segment in layout.segments(&cut, layout.stream()) {
@@ -127,19 +139,19 @@ impl Outgoing {
         id: MessageId,
         floor_distance: u16,
         length: u32,
-        unscheduled: u32,
+        terms: &Terms,
         from: &mut IovIter,
     ) -> Result<Self> {
         let tx = session.tx().ok_or(ENOKEY)?;
         let plaintext = length.checked_add(PREAMBLE_LEN).ok_or(EMSGSIZE)?;
-        let cut = cut_for(dst, SEALED_DATA_LEN)?;
+        let cut = cut_for(dst, SEALED_DATA_LEN, terms)?;
         let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
         let mut data = SealedData {
             message_length: plaintext,
-            incoming: unasked(&layout, &cut, unscheduled),
-            cutoff_version: 0,
+            incoming: unasked(&layout, &cut, terms.unscheduled),
+            cutoff_version: terms.cutoff_version,
             retransmit: false,
-            response_limit: ResponseLimit::NONE,
+            response_limit: terms.response_limit,
             flags: tx.flags(),
             record_size: layout.record_size() as u16,
             first_record: 0,
@@ -178,6 +190,12 @@ impl Outgoing {
     /// Records that were sealed for it.
     pub(crate) fn records(&self) -> u32 {
         self.layout.records()
+    }
+
+    /// Bytes of it that make sense alone, to be sent first when nothing was heard for long: a packet, or a record.
+    pub(super) fn probe(&self) -> u32 {
+        let first = self.layout.record(0).map_or(0, |record| record.stream.end);
+        first.max(self.cut.packet())
     }
 
     /// Bytes of the message as it is sent.

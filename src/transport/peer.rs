@@ -10,8 +10,14 @@ use super::endpoint::Endpoint;
 use super::net::Net;
 use crate::observe::counters::Counter;
 use crate::protocol::acks::{PendingAcks, MAX_ACKS};
+use crate::protocol::config::{Config, MS};
+use crate::protocol::lossrate::LossRate;
+use crate::protocol::peer::Pulse;
+use crate::protocol::priority::{Cutoffs, PeerCutoffs};
 use crate::protocol::recent::RecentIds;
 use crate::protocol::rtt::Rtt;
+use crate::protocol::window::Path;
+use crate::protocol::wire::PRIORITIES;
 use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::route::{Dst, Flow};
@@ -40,7 +46,74 @@ struct State {
     recent: RecentIds,
     /// How quickly it answers.
     rtt: Rtt,
+    /// The network between us.
+    path: Path,
+    /// Speed of our link to it, in bits per second, once somebody asked; 0 if it is not known.
+    speed: Option<u64>,
+    /// How much of what it sends, and of what is sent to it, is lost.
+    loss_in: LossRate,
+    loss_out: LossRate,
+    /// What was heard of it, and asked.
+    pulse: Pulse,
+    /// Which priorities it wants, and what it knows of ours.
+    cutoffs: PeerCutoffs,
     session: Option<Arc<Session>>,
+}
+
+/// What the answer to a request tells about the peer.
+pub(super) struct Answer {
+    /// How long it took, if nothing had to be asked for again.
+    pub(super) rtt: Option<u64>,
+    /// Bytes of the request.
+    pub(super) request: u32,
+    /// Bytes of the response.
+    pub(super) response: u32,
+}
+
+/// How to send a message to a peer.
+pub(super) struct Advice {
+    /// How long to wait for an answer before asking for it.
+    pub(super) patience: u64,
+    /// How long to wait for bytes that should come.
+    pub(super) rto: u64,
+    /// How long to wait for bytes that others overtook.
+    pub(super) reordering: u64,
+    /// How much to send unasked.
+    pub(super) unscheduled: u32,
+    /// With this priority.
+    pub(super) level: u8,
+    /// The version of its cutoffs that this follows.
+    pub(super) cutoff_version: u16,
+    /// Nobody knows how fast the link to it is: see [`Peer::ask_speed`].
+    pub(super) ask_speed: bool,
+}
+
+/// A message that fits a packet: its round trip is the network's, now and then.
+const SMALL: u32 = 1400;
+
+/// Before a peer is told the cutoffs again.
+const CUTOFFS_PAUSE: u64 = 100 * MS;
+
+impl State {
+    /// So many bytes that were sent to it have arrived.
+    fn sent(&mut self, bytes: u32, config: &Config) {
+        self.loss_out.arrived(bytes);
+        self.path.outgoing.arrived(bytes, config.unscheduled);
+    }
+
+    fn advice(&self, ns: &Net, length: u32) -> Advice {
+        let config = &ns.config;
+        let theirs = self.cutoffs.theirs();
+        Advice {
+            patience: self.rtt.patience(config),
+            rto: self.path.rto(config),
+            reordering: self.path.reordering(config),
+            unscheduled: self.path.unscheduled(self.speed.unwrap_or(0), config),
+            ask_speed: self.speed.is_none(),
+            level: theirs.level(length),
+            cutoff_version: theirs.version,
+        }
+    }
 }
 
 impl Peer {
@@ -51,6 +124,12 @@ impl Peer {
             acks: PendingAcks::new(),
             recent: RecentIds::new(),
             rtt: Rtt::new(),
+            path: Path::new(),
+            speed: None,
+            loss_in: LossRate::new(),
+            loss_out: LossRate::new(),
+            pulse: Pulse::new(),
+            cutoffs: PeerCutoffs::new(),
             session: None,
         };
         let peer = Arc::pin_init(
@@ -75,6 +154,12 @@ impl Peer {
         ns.hash.hash3(a, b, u64::from(name.port))
     }
 
+    /// Names its host: all its sockets share a link.
+    pub(super) fn host_key(&self) -> u64 {
+        let [a, b] = self.name.addr.words();
+        self.ns.hash.hash3(a, b, 0)
+    }
+
     /// The route to it; looked up anew when it went stale.
     pub(crate) fn route(&self, endpoint: &Endpoint) -> Result<Arc<Dst>> {
         if let Some(dst) = &self.state.lock().route {
@@ -95,7 +180,10 @@ impl Peer {
             },
         )?;
         let dst = Arc::new(dst, GFP_ATOMIC)?;
-        let old = self.state.lock().route.replace(dst.clone());
+        let mut state = self.state.lock();
+        let old = state.route.replace(dst.clone());
+        state.speed = None;
+        drop(state);
         drop(old);
         Ok(dst)
     }
@@ -121,13 +209,21 @@ impl Peer {
         self.sealed.load(Relaxed)
     }
 
-    /// The response of the RPC `id` arrived, after `rtt` if that is known. Returns ids for an ACK packet
+    /// The response of the RPC `id` arrived: what that says about the peer. Returns ids for an ACK packet
     /// when there are enough; sealed RPCs need none.
-    pub(super) fn answered(&self, id: u64, rtt: Option<u64>) -> Option<[u64; MAX_ACKS]> {
+    pub(super) fn answered(&self, now: u64, id: u64, answer: &Answer) -> Option<[u64; MAX_ACKS]> {
+        let config = &self.ns.config;
         let mut state = self.state.lock();
-        if let Some(ns) = rtt {
+        state.pulse.heard(now);
+        if let Some(ns) = answer.rtt {
             state.rtt.sample(ns);
+            if answer.request.max(answer.response) <= SMALL {
+                state.path.sample(now, ns);
+            }
         }
+        state.sent(answer.request, config);
+        state.loss_in.arrived(answer.response);
+        state.path.incoming.arrived(answer.response, config.grant_window);
         if self.is_sealed() {
             None
         } else {
@@ -135,25 +231,92 @@ impl Peer {
         }
     }
 
-    /// What a request to it needs: the session, if there is one; if not, an acknowledgment to send along;
-    /// and how long to wait before asking for the response.
-    pub(super) fn for_request(&self) -> (Option<Arc<Session>>, Option<u64>, u64) {
+    /// What a request of `length` bytes to it needs: the session, if there is one, or else an acknowledgment to
+    /// send along.
+    pub(super) fn for_request(&self, length: u32) -> (Option<Arc<Session>>, Option<u64>, Advice) {
         let mut state = self.state.lock();
-        let patience = state.rtt.patience(&self.ns.config);
+        let advice = state.advice(&self.ns, length);
         match &state.session {
-            Some(session) => (Some(session.clone()), None, patience),
-            None => (None, state.acks.pop(), patience),
+            Some(session) => (Some(session.clone()), None, advice),
+            None => (None, state.acks.pop(), advice),
         }
     }
 
-    /// The server here forgets its plain request `id`.
-    pub(super) fn add_recent(&self, id: u64) {
-        self.state.lock().recent.add(id);
+    /// How to send it a message of `length` bytes.
+    pub(super) fn advice(&self, length: u32) -> Advice {
+        self.state.lock().advice(&self.ns, length)
     }
 
-    /// Did the server here forget its plain request `id` lately?
-    pub(super) fn is_recent(&self, id: u64) -> bool {
-        self.state.lock().recent.contains(id)
+    /// How far to grant ahead of what comes from it; how long to wait for bytes that should come, and for those that
+    /// others overtook.
+    pub(super) fn window(&self) -> (u32, u64, u64) {
+        let config = &self.ns.config;
+        let State { path, speed, .. } = &*self.state.lock();
+        (path.window(speed.unwrap_or(0), config), path.rto(config), path.reordering(config))
+    }
+
+    /// So many bytes of it were lost on the way.
+    pub(super) fn lost_incoming(&self, now: u64, bytes: u32) {
+        let state = &mut *self.state.lock();
+        if state.loss_in.lost(bytes) {
+            let rtt = state.path.least().unwrap_or(0);
+            state.path.incoming.lost(now, rtt);
+        }
+    }
+
+    /// So many bytes to it were lost on the way.
+    pub(super) fn lost_outgoing(&self, now: u64, bytes: u32) {
+        let state = &mut *self.state.lock();
+        if state.loss_out.lost(bytes) {
+            let rtt = state.path.least().unwrap_or(0);
+            state.path.outgoing.lost(now, rtt);
+        }
+    }
+
+    /// Finds out the speed of the link to it, which `dst` goes over. Sleeps.
+    #[cold]
+    pub(super) fn ask_speed(&self, dst: &Dst) {
+        if let Some(mbits) = self.ns.link_speed(dst) {
+            self.state.lock().speed = Some(u64::from(mbits).saturating_mul(1_000_000));
+        }
+    }
+
+    /// An authentic packet came from it.
+    pub(super) fn heard(&self, now: u64) {
+        self.state.lock().pulse.heard(now);
+    }
+
+    /// Runs `f` with what was heard of it and asked.
+    pub(super) fn with_pulse<R>(&self, f: impl FnOnce(&mut Pulse) -> R) -> R {
+        f(&mut self.state.lock().pulse)
+    }
+
+    /// It says how to choose the priorities of what is sent to it.
+    pub(super) fn learn_cutoffs(&self, longest: [u32; PRIORITIES], version: u16) {
+        self.state.lock().cutoffs.learn(longest, version);
+    }
+
+    /// A packet of it says that it has `version` of our cutoffs: is it to be told `ours`?
+    pub(super) fn must_be_told(&self, now: u64, version: u16, ours: &Cutoffs) -> bool {
+        self.state.lock().cutoffs.is_due(now, version, ours, CUTOFFS_PAUSE)
+    }
+
+    /// The server here forgets a request: if it was a plain one that was delivered, `id`; `sent` bytes of the response are there.
+    pub(super) fn finished(&self, id: Option<u64>, sent: u32) {
+        let mut state = self.state.lock();
+        if let Some(id) = id {
+            state.recent.add(id);
+        }
+        if sent != 0 {
+            state.sent(sent, &self.ns.config);
+        }
+    }
+
+    /// A plain request `id` begins to arrive. Did the server here forget it lately?
+    pub(super) fn is_recent(&self, now: u64, id: u64) -> bool {
+        let mut state = self.state.lock();
+        state.pulse.heard(now);
+        state.recent.contains(id)
     }
 
     /// One more refers to it. For whoever found it in the table: under the bucket's lock, so that it is not

@@ -9,15 +9,17 @@ use kernel::prelude::*;
 use kernel::sync::{rcu, Arc};
 
 use super::endpoint::Endpoint;
+use super::grants;
 use super::incoming::Opened;
 use super::net::Net;
-use super::peer::Peer;
+use super::peer::{Answer, Peer};
 use super::rpc::{Identity, Rpc, State};
 use crate::observe::counters::Counter;
 use crate::observe::trace;
 use crate::protocol::layout::Layout;
 use crate::protocol::msgin::{MsgIn, Range};
-use crate::protocol::rpc::{self as core, Action, Data as Verdict, Failure, Phase};
+use crate::protocol::rpc::{self as core, Action, Arrival, Data as Verdict, Failure, Phase};
+use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{
     at, Ack, Acks, Body, Control, Packet, SealedData, MAX_HEADER, SEALED_DATA_LEN,
 };
@@ -38,6 +40,12 @@ struct Payload {
     length: u32,
     /// The sender sends so far unasked.
     incoming: u32,
+    /// It says that it sent this before.
+    again: bool,
+    /// It has this version of our cutoffs.
+    cutoff_version: u16,
+    /// What the client wants of the response at a time.
+    response_limit: ResponseLimit,
     /// How a sealed message is cut.
     layout: Option<Layout>,
 }
@@ -92,10 +100,19 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
     ns.stats.received(head.get(at::TYPE).copied().unwrap_or_default());
     let common = &packet.common;
     let id = common.local_id();
-    let request = id & 1 != 0 && matches!(packet.body, Body::Data(_) | Body::SealedData(_));
     let endpoint = ns.find_port(common.destination_port);
-    if request && first && !endpoint.as_ref().is_some_and(|e| e.is_server()) {
-        skb.port_unreachable();
+    if id & 1 != 0 && first {
+        // A client should not have to wait for a time-out to learn that there is no server (any more).
+        let nobody = match packet.body {
+            Body::Data(_) | Body::SealedData(_) => {
+                !endpoint.as_ref().is_some_and(|e| e.is_server())
+            }
+            Body::Control(Control::Resend { .. }) => endpoint.is_none(),
+            _ => false,
+        };
+        if nobody {
+            skb.port_unreachable();
+        }
     }
     let endpoint = endpoint.ok_or(Counter::DropNoSocket)?;
     check_address(&endpoint, &skb)?;
@@ -115,6 +132,9 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
                 skip: packet.header_len as u32,
                 length: data.message_length,
                 incoming: data.incoming,
+                again: data.retransmit,
+                cutoff_version: data.cutoff_version,
+                response_limit: data.response_limit,
                 layout: None,
             };
             plain_data(&endpoint, &name, id, skb, payload)
@@ -208,7 +228,7 @@ fn plain_data(
             if peer.is_sealed() {
                 return Err(Counter::DropPlain);
             }
-            if peer.is_recent(id) {
+            if peer.is_recent(now_ns(), id) {
                 return Err(Counter::DropDuplicate);
             }
             let identity =
@@ -255,7 +275,9 @@ fn new_request(
     }
     let ns = &endpoint.ns;
     let msgin = MsgIn::new(payload.length, payload.incoming);
-    let core = core::Rpc::server(now_ns(), &ns.config, msgin);
+    let mut core = core::Rpc::server(now_ns(), &ns.config, msgin);
+    core.set_response_limit(payload.response_limit);
+    ns.learn(identity.id, payload.length, payload.incoming);
     let name = peer.name;
     let id = identity.id;
     let rpc =
@@ -292,6 +314,9 @@ fn sealed_data(
         skip: SEALED_DATA_LEN as u32,
         length: layout.stream_length(),
         incoming: data.incoming,
+        again: data.retransmit,
+        cutoff_version: data.cutoff_version,
+        response_limit: data.response_limit,
         layout: Some(layout),
     };
     let rpc = match endpoint.find_rpc(name, id) {
@@ -346,11 +371,14 @@ fn check_key(session: &Session, data: &SealedData) -> Outcome {
 /// What is to be done for an RPC once its lock is gone.
 #[derive(Default)]
 struct After {
-    control: Option<core::Control>,
+    /// Something is missing: ask for this, and whatever else the core says.
+    ask: Option<core::Control>,
+    /// The grant scheduler was told something.
+    grants: bool,
     /// The incoming message is whole.
     ready: bool,
-    /// How long the response took.
-    rtt: Option<u64>,
+    /// What the response says about its server.
+    answer: Option<Answer>,
     /// The RPC must go: nothing of its request is true, or it is a replay.
     forget: bool,
     /// Requests of the session's client that are acknowledged.
@@ -361,22 +389,30 @@ struct After {
 /// Adds a packet to the incoming message of `rpc`.
 fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payload) -> Outcome {
     let mut after = After::default();
+    let now = now_ns();
+    let cutoff_version = payload.cutoff_version;
     {
         let state = &mut *rpc.state.lock();
-        add_data_locked(endpoint, rpc, state, skb, payload, &mut after);
+        add_data_locked(endpoint, rpc, state, now, skb, payload, &mut after);
     }
     if after.forget {
         endpoint.forget(rpc);
     }
     if after.ready {
         // Before the program can have it, and forget it.
-        if rpc.is_client() {
-            response_arrived(endpoint, rpc, after.rtt);
+        if let Some(answer) = after.answer {
+            response_arrived(endpoint, rpc, now, &answer);
         }
         endpoint.make_ready(rpc);
     }
-    if let Some(control) = after.control {
-        endpoint.send_core_control(rpc, control);
+    if let Some(control) = after.ask {
+        ask(endpoint, rpc, now, control);
+    }
+    if after.grants {
+        grants::poll(&endpoint.ns);
+    }
+    if endpoint.ns.has_other_cutoffs(cutoff_version) && !after.forget {
+        tell_cutoffs(endpoint, rpc, now, cutoff_version);
     }
     if let Some(dead) = after.dead {
         forget_dead(endpoint, &rpc.peer, dead);
@@ -384,17 +420,40 @@ fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payl
     after.outcome.map_or(Ok(()), Err)
 }
 
+/// Asks for what is missing.
+#[cold]
+fn ask(endpoint: &Endpoint, rpc: &Arc<Rpc>, now: u64, first: core::Control) {
+    let mut next = Some(first);
+    while let Some(control) = next {
+        if let core::Control::Resend(range) = control {
+            rpc.peer.lost_incoming(now, range.len());
+        }
+        endpoint.send_core_control(rpc, control);
+        next = rpc.state.lock().core.poll_resend(now);
+    }
+}
+
+/// The peer uses other priorities than it should.
+#[cold]
+fn tell_cutoffs(endpoint: &Endpoint, rpc: &Rpc, now: u64, version: u16) {
+    let ours = endpoint.ns.cutoffs();
+    if rpc.peer.must_be_told(now, version, &ours) {
+        let control = Control::Cutoffs { cutoffs: ours.longest, version: ours.version };
+        endpoint.send_control(&rpc.peer, rpc.session.as_deref(), rpc.id, &control);
+    }
+}
+
 fn add_data_locked(
-    endpoint: &Endpoint,
-    rpc: &Rpc,
+    endpoint: &Arc<Endpoint>,
+    rpc: &Arc<Rpc>,
     state: &mut State,
+    now: u64,
     skb: SkBuff,
     payload: Payload,
     after: &mut After,
 ) {
-    let now = now_ns();
     let config = &endpoint.ns.config;
-    let Payload { range, skip, length, incoming, layout } = payload;
+    let Payload { range, skip, length, incoming, again, layout, .. } = payload;
     if let Some(layout) = layout {
         if state.core.is_receiving() && !expect(rpc, state, layout, after) {
             return;
@@ -410,7 +469,8 @@ fn add_data_locked(
     let mut new: Option<Range> = None;
     // A packet that overlaps what is here may have more than one new part.
     loop {
-        match state.core.handle_data(now, config, length, incoming, rest, sealed) {
+        let arrival = Arrival { length, incoming, payload: rest, sealed, again };
+        match state.core.handle_arrival(now, config, &arrival) {
             Verdict::Keep(kept) => {
                 let more = if kept.end < rest.end { skb.try_clone(GFP_ATOMIC).ok() } else { None };
                 let skip = skip.wrapping_add(kept.start.wrapping_sub(range.start));
@@ -448,13 +508,21 @@ fn add_data_locked(
         state.out = None;
     }
     if state.core.is_deliverable() && state.incoming.is_open() {
-        after.rtt = state.core.rtt_sample(now);
+        if rpc.is_client() {
+            after.answer = Some(Answer {
+                rtt: state.core.rtt_sample(now),
+                request: state.core.out().map_or(0, |out| out.length()),
+                response: length,
+            });
+        }
+        after.grants = grants::leave(&endpoint.ns, state);
         state.core.deliver();
         state.ready = true;
         after.ready = true;
         trace::message_in(rpc, rpc.message_name(false), 0, length);
     } else {
-        after.control = state.core.poll_grant(config);
+        after.ask = state.core.poll_resend(now);
+        after.grants = grants::report(endpoint, rpc, state);
     }
 }
 
@@ -535,11 +603,12 @@ fn open(
 }
 
 /// The response is whole and good: the server may forget the RPC.
-fn response_arrived(endpoint: &Endpoint, rpc: &Rpc, rtt: Option<u64>) {
+fn response_arrived(endpoint: &Endpoint, rpc: &Rpc, now: u64, answer: &Answer) {
     endpoint.ns.stats.inc(Counter::ResponsesReceived);
+    endpoint.ns.learn(rpc.id, answer.response, answer.response.min(endpoint.ns.config.unscheduled));
     // In a session, the floor of a later request tells the server.
     endpoint.end_id(rpc);
-    if let Some(ids) = rpc.peer.answered(rpc.id, rtt) {
+    if let Some(ids) = rpc.peer.answered(now, rpc.id, answer) {
         let mut acks = Acks::new();
         for id in ids {
             acks.push(Ack { client_id: id, server_port: rpc.peer.name.port });
@@ -600,15 +669,23 @@ fn handle_control(
         }
         return Ok(());
     }
+    let now = now_ns();
+    if let Control::Cutoffs { cutoffs, version } = control {
+        // About all that is sent to the peer, not about the RPC.
+        let peer = rpc.map(|rpc| rpc.peer.clone()).or_else(|| endpoint.find_peer(name));
+        let peer = peer.ok_or(Counter::DropUnknownRpc)?;
+        peer.learn_cutoffs(*cutoffs, *version);
+        return Ok(());
+    }
     let Some(rpc) = rpc else {
         return unknown_rpc(endpoint, name, id, session, control, skb);
     };
-    let now = now_ns();
+    rpc.peer.heard(now);
     let config = &endpoint.ns.config;
     let action = {
         let core = &mut rpc.state.lock().core;
         match control {
-            Control::Grant { offset, .. } => core.handle_grant(now, *offset),
+            Control::Grant { offset, priority } => core.handle_grant_at(now, *offset, *priority),
             Control::Resend { offset, length, .. } => {
                 let length = length.unwrap_or(u32::MAX);
                 trace::resend(&rpc, "received", *offset, length);
@@ -631,7 +708,10 @@ pub(super) fn perform(endpoint: &Endpoint, rpc: &Arc<Rpc>, action: Action) {
     match action {
         Action::None => {}
         Action::Send(control) => endpoint.send_core_control(rpc, control),
-        Action::Retransmit(range) => endpoint.send_again(rpc, range),
+        Action::Retransmit(range) => {
+            rpc.peer.lost_outgoing(now_ns(), range.len());
+            endpoint.send_again(rpc, range);
+        }
         Action::Free => endpoint.forget(rpc),
         Action::Fail(failure) => {
             let (error, counter) = match failure {

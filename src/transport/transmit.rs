@@ -11,22 +11,23 @@ use crate::observe::counters::Counter;
 use crate::observe::trace;
 use crate::protocol::msgin::Range;
 use crate::protocol::wire::{Acks, Control, Header, PacketType};
-use crate::protocol::{rpc as core, wire};
+use crate::protocol::{priority, rpc as core, wire};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::route::Dst;
 use crate::sys::skbq::SkbQueue;
 use crate::tls::Session;
 
 impl Endpoint {
-    /// Sends what was collected for `rpc`.
-    pub(super) fn send_all(&self, rpc: &Rpc, dst: &Dst, mut queue: SkbQueue) {
+    /// Sends what was collected for `rpc`, with the priority `level`.
+    pub(super) fn send_all(&self, rpc: &Rpc, dst: &Dst, level: u8, mut queue: SkbQueue) {
         if rpc.session.is_none() && rpc.peer.is_sealed() {
             // A session began meanwhile: nothing leaves in clear any more.
             return;
         }
         self.ns.stats.sent(PacketType::Data, queue.len() as u64);
+        let tos = self.tos(level);
         while let Some(skb) = queue.pop_front() {
-            if dst.xmit(&self.sk, skb, self.sk.tos()).is_err() {
+            if dst.xmit(&self.sk, skb, tos).is_err() {
                 self.ns.stats.inc(Counter::SendErrors);
             }
         }
@@ -38,13 +39,15 @@ impl Endpoint {
             return;
         };
         let mut queue = SkbQueue::new();
+        let mut level = 0;
         {
             let state = &mut *rpc.state.lock();
             if let (Some(out), Some(progress)) = (&mut state.out, state.core.out_mut()) {
+                level = progress.priority().unwrap_or(0);
                 out.transmit(&self.sk, &dst, progress, &mut queue);
             }
         }
-        self.send_all(rpc, &dst, queue);
+        self.send_all(rpc, &dst, level, queue);
     }
 
     /// Sends part of the outgoing message again.
@@ -60,7 +63,8 @@ impl Endpoint {
             self.ns.stats.add(Counter::Retransmits, packets);
         }
         drop(state);
-        self.send_all(rpc, &dst, queue);
+        // What somebody waits for already goes first.
+        self.send_all(rpc, &dst, priority::HIGHEST, queue);
     }
 
     /// Sends what the core decided.
@@ -69,11 +73,15 @@ impl Endpoint {
             core::Control::Grant(offset) => Control::Grant { offset, priority: 0 },
             core::Control::Resend(range) => {
                 trace::resend(rpc, "sent", range.start, range.len());
-                Control::Resend { offset: range.start, length: Some(range.len()), priority: 0 }
+                Control::Resend {
+                    offset: range.start,
+                    length: Some(range.len()),
+                    priority: priority::HIGHEST,
+                }
             }
             core::Control::ResendAll => {
                 trace::resend(rpc, "sent", 0, u32::MAX);
-                Control::Resend { offset: 0, length: None, priority: 0 }
+                Control::Resend { offset: 0, length: None, priority: priority::HIGHEST }
             }
             core::Control::Busy => Control::Busy,
             core::Control::NeedAck => Control::NeedAck,
@@ -118,6 +126,15 @@ impl Endpoint {
         skb.set_transport_header_here();
         skb.set_checksum_unnecessary();
         skb.set_owner_w(&self.sk);
-        dst.xmit(&self.sk, builder.finish(), self.sk.tos())
+        dst.xmit(&self.sk, builder.finish(), self.tos(priority::HIGHEST))
+    }
+
+    /// DSCP (or the traffic class) of packets with the priority `level`: the class selectors, as in HomaModule, unless the
+    /// program chose one.
+    fn tos(&self, level: u8) -> u8 {
+        match self.sk.tos() {
+            0 => level << 5,
+            chosen => chosen,
+        }
     }
 }

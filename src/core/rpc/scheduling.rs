@@ -19,7 +19,8 @@ impl Rpc {
             return false;
         };
         match self.token {
-            Some(_) => msgin.received() >= self.report_at || msgin.is_complete(),
+            // All that was granted may be less than a step, if there was no room for more.
+            Some(_) => msgin.received() >= self.report_at.min(msgin.granted()),
             None => {
                 // What may be forged gets no place.
                 self.proven && self.phase == Phase::Receiving && msgin.granted() < msgin.length()
