@@ -9,6 +9,7 @@
 #include <linux/percpu.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
+#include <linux/security.h>
 #include <linux/skbuff_ref.h>
 #include <net/gro.h>
 #include <net/icmp.h>
@@ -197,6 +198,11 @@ void shim_icmp_port_unreachable(struct sk_buff *skb)
 const struct icmphdr *shim_icmp_hdr(const struct sk_buff *skb)
 {
 	return icmp_hdr(skb);
+}
+
+void shim_sk_classify_flow(const struct sock *sk, struct flowi_common *flow)
+{
+	security_sk_classify_flow(sk, flow);
 }
 
 u32 shim_rt6_cookie(struct dst_entry *dst)

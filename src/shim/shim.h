@@ -71,6 +71,7 @@ bool shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len);
 void shim_sg_mark_end(struct scatterlist *sg);
 
 /* route.rs */
+void shim_sk_classify_flow(const struct sock *sk, struct flowi_common *flow);
 u32 shim_rt6_cookie(struct dst_entry *dst);
 bool shim_dst_check(struct dst_entry *dst, u32 cookie);
 u32 shim_dst_mtu(const struct dst_entry *dst);

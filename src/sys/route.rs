@@ -105,7 +105,7 @@ impl Dst {
         fl4.uli.ports.sport = flow.sport.to_be();
         // SAFETY: socket and namespace are alive; `fl4` is valid.
         let rt = unsafe {
-            bindings::security_sk_classify_flow(sk.as_raw(), &mut fl4.__fl_common);
+            bindings::shim_sk_classify_flow(sk.as_raw(), &mut fl4.__fl_common);
             from_err_ptr(bindings::ip_route_output_flow(sk.net().as_raw(), fl4, sk.as_raw()))?
         };
         let source = Addr::from_be32(fl4.saddr);
@@ -151,7 +151,7 @@ impl Dst {
         fl6.uli.ports.sport = flow.sport.to_be();
         // SAFETY: socket and namespace are alive; `fl6` is valid.
         let (dst, cookie) = unsafe {
-            bindings::security_sk_classify_flow(sk.as_raw(), &mut fl6.__fl_common);
+            bindings::shim_sk_classify_flow(sk.as_raw(), &mut fl6.__fl_common);
             let dst =
                 bindings::ip6_dst_lookup_flow(sk.net().as_raw(), sk.as_raw(), fl6, ptr::null());
             let dst = from_err_ptr(dst)?;
