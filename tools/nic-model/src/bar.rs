@@ -48,10 +48,10 @@ pub fn read(dev: &Device, offset: u64, data: &mut [u8]) {
 
 fn register(dev: &Device, offset: u64) -> u32 {
     match offset {
-        reg::FW_REV => FIRMWARE[1] << 16 | FIRMWARE[0],
-        reg::CMDIF_REV => CMDIF_REVISION << 16 | FIRMWARE[2],
-        reg::CMDQ_ADDR_LOW => dev.nic_interface << 8 | cmd::LOG_ENTRIES << 4 | cmd::LOG_STRIDE,
-        reg::HEALTH_FW_VER => FIRMWARE[0] << 28 | FIRMWARE[1] << 16 | FIRMWARE[2],
+        reg::FW_REV => (FIRMWARE[1] << 16) | FIRMWARE[0],
+        reg::CMDIF_REV => (CMDIF_REVISION << 16) | FIRMWARE[2],
+        reg::CMDQ_ADDR_LOW => (dev.nic_interface << 8) | (cmd::LOG_ENTRIES << 4) | cmd::LOG_STRIDE,
+        reg::HEALTH_FW_VER => (FIRMWARE[0] << 28) | (FIRMWARE[1] << 16) | FIRMWARE[2],
         reg::TIMER_HIGH => (dev.timer() >> 32) as u32,
         reg::TIMER_LOW => dev.timer() as u32,
         // Ten times a second.
@@ -73,7 +73,7 @@ pub fn write(dev: &mut Device, offset: u64, data: &[u8]) {
         reg::CMDQ_ADDR_HIGH => dev.cmdq.set_address_high(word),
         reg::CMDQ_ADDR_LOW => {
             dev.cmdq.set_address_low(word);
-            dev.set_nic_interface(word >> 8 & 7);
+            dev.set_nic_interface((word >> 8) & 7);
         }
         reg::CMD_DOORBELL => dev.command_doorbell(word),
         _ => dev

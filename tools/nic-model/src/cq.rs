@@ -109,7 +109,7 @@ impl Cqs {
             eqs.async_event(mem, strict, event::CQ_ERROR, 0, &data);
             return;
         }
-        cqe[63] |= (cq.producer >> cq.ring.log_entries & 1) as u8;
+        cqe[63] |= ((cq.producer >> cq.ring.log_entries) & 1) as u8;
         let second_half = (1u64 << cq.ring.log_entry) - cqe.len() as u64;
         if let Err(error) =
             mem.write_entry(cq.ring.address(cq.producer).wrapping_add(second_half), &cqe)
@@ -247,7 +247,7 @@ mod tests {
         b.mem.write(0x3000, &[0, 0, 0, 1]).unwrap();
         b.post(4);
         assert_eq!(b.mem.read_vec(0x2000, 1).unwrap(), [4]);
-        assert_eq!(b.mem.read_vec(0x203f, 1).unwrap(), [opcode::RESP_SEND << 4 | 1]);
+        assert_eq!(b.mem.read_vec(0x203f, 1).unwrap(), [(opcode::RESP_SEND << 4) | 1]);
         assert_eq!(b.strict.count(), 0);
         b.post(5);
         assert_eq!(b.strict.count(), 1);

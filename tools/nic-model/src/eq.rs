@@ -99,7 +99,7 @@ impl Eqs {
 
     /// The queue that takes events of a type.
     pub fn for_event(&self, kind: u8) -> Option<u32> {
-        self.queues.iter().find(|(_, eq)| eq.mask >> (kind & 63) & 1 == 1).map(|(eqn, _)| *eqn)
+        self.queues.iter().find(|(_, eq)| (eq.mask >> (kind & 63)) & 1 == 1).map(|(eqn, _)| *eqn)
     }
 
     /// Writes an event and raises the interrupt if the driver waits for it. `data` goes to bytes 32 and following.
@@ -125,7 +125,7 @@ impl Eqs {
         for (to, from) in eqe[0x20..0x3f].iter_mut().zip(data) {
             *to = *from;
         }
-        eqe[0x3f] = (eq.producer >> eq.ring.log_entries & 1) as u8;
+        eqe[0x3f] = ((eq.producer >> eq.ring.log_entries) & 1) as u8;
         if let Err(error) = mem.write_entry(eq.ring.address(eq.producer), &eqe) {
             strict.violation(format_args!("EQ {eqn:#x}: {error}"));
             return;

@@ -177,7 +177,7 @@ fn parse_ipv6(frame: &[u8], l3: usize) -> Option<Ip> {
     let mut ip = Ip {
         src: address(8)?,
         dst: address(24)?,
-        traffic_class: header[0] << 4 | header[1] >> 4,
+        traffic_class: (header[0] << 4) | (header[1] >> 4),
         protocol: header[6],
         l4: l3 + header.len(),
         end: frame.len().min(l3 + total),

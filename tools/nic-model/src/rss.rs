@@ -101,14 +101,14 @@ impl Tir {
 
 /// For each bit of the data that is set, the 32 bits of the key that begin at the same place.
 fn toeplitz(key: &[u8; 40], data: &[u8]) -> u32 {
-    let key_bit = |n: usize| key.get(n / 8).is_some_and(|byte| byte >> (7 - n % 8) & 1 == 1);
+    let key_bit = |n: usize| key.get(n / 8).is_some_and(|byte| (byte >> (7 - n % 8)) & 1 == 1);
     let mut window = u32::from_be_bytes([key[0], key[1], key[2], key[3]]);
     let mut hash = 0;
     for n in 0..data.len() * 8 {
-        if data[n / 8] >> (7 - n % 8) & 1 == 1 {
+        if (data[n / 8] >> (7 - n % 8)) & 1 == 1 {
             hash ^= window;
         }
-        window = window << 1 | u32::from(key_bit(n + 32));
+        window = (window << 1) | u32::from(key_bit(n + 32));
     }
     hash
 }

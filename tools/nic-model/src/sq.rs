@@ -131,7 +131,7 @@ mod tests {
     fn put(mem: &GuestMemory, index: u16, sqn: u32, ds: u8) {
         let at = 0x1000 + u64::from(index & 7) * 64;
         mem.write(at + 1, &index.to_be_bytes()).unwrap();
-        mem.write(at + 4, &(sqn << 8 | u32::from(ds)).to_be_bytes()).unwrap();
+        mem.write(at + 4, &((sqn << 8) | u32::from(ds)).to_be_bytes()).unwrap();
     }
 
     fn ring(mem: &GuestMemory, sq: &mut Sq, producer: u32) -> Result<(), SqError> {

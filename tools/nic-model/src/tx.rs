@@ -129,7 +129,7 @@ impl Device {
         } else {
             cqe[0x37] = syndrome;
         }
-        cqe[0x38..0x3c].copy_from_slice(&(u32::from(wqe_opcode) << 24 | sqn).to_be_bytes());
+        cqe[0x38..0x3c].copy_from_slice(&((u32::from(wqe_opcode) << 24) | sqn).to_be_bytes());
         cqe[0x3c..0x3e].copy_from_slice(&index.to_be_bytes());
         cqe[0x3f] = kind << 4;
         self.post_cqe(cqn, cqe);

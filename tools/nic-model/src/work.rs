@@ -66,7 +66,7 @@ impl Device {
         // The driver polls for the end of what it posts before there is a queue for that event: also of the command
         // that makes this queue.
         let polled = self.eqs.for_event(event::CMD).is_none();
-        for entry in (0..32).filter(|n| entries >> n & 1 == 1) {
+        for entry in (0..32).filter(|n| (entries >> n) & 1 == 1) {
             self.queue.commands.push_back(Rung { entry, polled });
         }
     }

@@ -66,7 +66,7 @@ impl DataSegment {
         DataSegment {
             byte_count: word(0),
             lkey: word(4),
-            addr: u64::from(word(8)) << 32 | u64::from(word(12)),
+            addr: (u64::from(word(8)) << 32) | u64::from(word(12)),
         }
     }
 }

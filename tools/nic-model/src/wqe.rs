@@ -52,7 +52,7 @@ impl Control {
             sqn: word(4) >> 8,
             ds: bytes[7] & 0x3f,
             fenced: bytes[11] >> 5 != 0,
-            completion: bytes[11] >> 2 & 3 == 2,
+            completion: (bytes[11] >> 2) & 3 == 2,
             tisn: word(12) >> 8,
             reserved: bytes[7] & 0xc0 != 0 || bytes[9] != 0 || bytes[10] != 0,
         }
@@ -230,7 +230,7 @@ mod tests {
         bytes[1..3].copy_from_slice(&0x1234u16.to_be_bytes());
         bytes[3] = opcode;
         bytes[4..8]
-            .copy_from_slice(&(0x77 << 8 | (1 + rest.len().div_ceil(DS)) as u32).to_be_bytes());
+            .copy_from_slice(&((0x77 << 8) | (1 + rest.len().div_ceil(DS)) as u32).to_be_bytes());
         bytes[11] = fm_ce_se;
         bytes[12..16].copy_from_slice(&(tisn << 8).to_be_bytes());
         bytes.extend(rest);

@@ -58,7 +58,7 @@ pub fn create_mkey(
     let id = dev.objects.create(Kind::Mkey, &[pd])?;
     out.set("mkey_index", id.into())?;
     // The low byte of a key is the driver's choice.
-    dev.mkeys.insert(id << 8 | input.get32("memory_key_mkey_entry.mkey_7_0")?);
+    dev.mkeys.insert((id << 8) | input.get32("memory_key_mkey_entry.mkey_7_0")?);
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub struct CommandQueue {
 
 impl CommandQueue {
     pub fn set_address_high(&mut self, high: u32) {
-        self.address = u64::from(high) << 32 | self.address & 0xffff_f000;
+        self.address = (u64::from(high) << 32) | self.address & 0xffff_f000;
     }
 
     pub fn set_address_low(&mut self, low: u32) {
@@ -172,7 +172,7 @@ fn be32(data: &[u8], at: usize) -> u32 {
 }
 
 fn be64(data: &[u8], at: usize) -> u64 {
-    u64::from(be32(data, at)) << 32 | u64::from(be32(data, at + 4))
+    (u64::from(be32(data, at)) << 32) | u64::from(be32(data, at + 4))
 }
 
 #[cfg(test)]

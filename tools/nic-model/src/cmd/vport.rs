@@ -56,7 +56,7 @@ pub fn query_context(
     out: &mut Output<'_>,
 ) -> Result<(), CmdError> {
     own_vport(input)?;
-    let mac = dev.vport.mac.iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
+    let mac = dev.vport.mac.iter().fold(0u64, |all, byte| (all << 8) | u64::from(*byte));
     out.set("nic_vport_context.permanent_address", mac)?;
     out.set("nic_vport_context.mtu", dev.vport.mtu.into())?;
     for (field, value) in

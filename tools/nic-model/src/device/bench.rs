@@ -234,7 +234,7 @@ impl Bench {
         ];
         let mut input = encode(&self.dev, "SET_FLOW_TABLE_ENTRY", "set_fte_in", &fields);
         let at = self.dev.ifc.field("set_fte_in.flow_context.destination").unwrap().byte_offset();
-        input[at..at + 4].copy_from_slice(&(2 << 24 | tir as u32).to_be_bytes());
+        input[at..at + 4].copy_from_slice(&((2 << 24) | tir as u32).to_be_bytes());
         assert_eq!(self.dev.execute(&input, 16)[0], 0);
     }
 
@@ -244,7 +244,7 @@ impl Bench {
         let mut bytes = vec![opmod];
         bytes.extend(self.producer.to_be_bytes());
         bytes.push(opcode);
-        bytes.extend(((self.sqn as u32) << 8 | ds as u32).to_be_bytes());
+        bytes.extend((((self.sqn as u32) << 8) | ds as u32).to_be_bytes());
         bytes.extend([0, 0, 0, flags]);
         bytes.extend(((tisn as u32) << 8).to_be_bytes());
         bytes.extend(rest);
@@ -261,7 +261,7 @@ impl Bench {
         let producer = u32::from(self.producer).to_be_bytes();
         self.dev.mem.write(DOORBELLS + 0x24, &producer).unwrap();
         let mut doorbell = [0; 8];
-        doorbell[4..].copy_from_slice(&((self.sqn as u32) << 8 | 1).to_be_bytes());
+        doorbell[4..].copy_from_slice(&(((self.sqn as u32) << 8) | 1).to_be_bytes());
         bar::write(&mut self.dev, self.uar * 4096 + 0x800, &doorbell);
         while self.dev.work(16).busy {}
     }

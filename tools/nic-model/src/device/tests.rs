@@ -33,7 +33,7 @@ fn a_packet_goes_out_and_comes_back() {
     let cqe = b.cqe(CQ_RX, 0);
     assert_eq!(cqe[0x3f], 2 << 4);
     assert_eq!(cqe[0x2c..0x30], 154u32.to_be_bytes());
-    assert_eq!((cqe[0x1c], cqe[0x1d]), (7, 4 << 4 | 2 << 2));
+    assert_eq!((cqe[0x1c], cqe[0x1d]), (7, (4 << 4) | (2 << 2)));
     assert_eq!(cqe[0x14..0x16], packet::checksum_complete(&frame).to_be_bytes());
     assert_eq!(b.dev.mem.read_vec(BUFFERS, 154).unwrap(), frame);
     assert_eq!((b.dev.port.sent.packets(), b.dev.port.received.packets()), (1, 1));
@@ -309,7 +309,7 @@ fn link_events_reach_the_driver() {
     assert_eq!((eqe[1], eqe[3], eqe[0x28]), (9, 1, 0x10));
     b.dev.receive(&headers(0));
     assert_eq!(b.dev.port.received.packets(), 0);
-    b.dev.test_command(1 << 24 | 1);
+    b.dev.test_command((1 << 24) | 1);
     b.dev.update_link();
     assert_eq!(b.dev.mem.read_vec(0x3040 + 3, 1).unwrap(), [4]);
     b.assert_clean();

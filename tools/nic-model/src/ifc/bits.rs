@@ -7,7 +7,7 @@ pub fn get_bits(data: &[u8], offset: u64, bits: u64) -> Option<u64> {
     let (start, window, shift) = window(data.len(), offset, bits)?;
     let mut value = 0u128;
     for byte in &data[start..start + window] {
-        value = value << 8 | u128::from(*byte);
+        value = (value << 8) | u128::from(*byte);
     }
     Some((value >> shift) as u64 & mask(bits))
 }
@@ -18,7 +18,7 @@ pub fn set_bits(data: &mut [u8], offset: u64, bits: u64, value: u64) -> Option<(
     let keep = !(u128::from(mask(bits)) << shift);
     let new = u128::from(value & mask(bits)) << shift;
     let bytes = &mut data[start..start + window];
-    let old = bytes.iter().fold(0u128, |old, byte| old << 8 | u128::from(*byte));
+    let old = bytes.iter().fold(0u128, |old, byte| (old << 8) | u128::from(*byte));
     let all = old & keep | new;
     let whole = all.to_be_bytes();
     bytes.copy_from_slice(&whole[whole.len() - window..]);

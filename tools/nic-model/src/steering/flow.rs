@@ -81,7 +81,7 @@ impl FlowFields {
     /// The packet as `fte_match_param` has it.
     pub fn encode(&self, flow: &Flow) -> [u8; MATCH_LEN] {
         let mut out = [0; MATCH_LEN];
-        let mac = |mac: &[u8; 6]| mac.iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
+        let mac = |mac: &[u8; 6]| mac.iter().fold(0u64, |all, byte| (all << 8) | u64::from(*byte));
         let mut set = |field: Field, value: u64| {
             // FlowFields::new found it in the structure, whose outer headers are MATCH_LEN bytes.
             field.set(&mut out, value);
@@ -93,7 +93,7 @@ impl FlowFields {
         set(self.ethertype, flow.ethertype.into());
         if let Some((tci, service)) = flow.vlan {
             set(self.vlan[0], (tci >> 13).into());
-            set(self.vlan[1], (tci >> 12 & 1).into());
+            set(self.vlan[1], ((tci >> 12) & 1).into());
             set(self.vlan[2], (tci & 0xfff).into());
             set(self.tags[usize::from(service)], 1);
         }
