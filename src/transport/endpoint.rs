@@ -33,9 +33,6 @@ use crate::tls::{Direction, Keys, Session};
 /// Buckets of a socket's tables.
 const BUCKETS: usize = 256;
 
-/// Bytes of responses that may come at a time without having been granted, all together.
-const MAX_INCOMING: u32 = 1_000_000;
-
 /// What a request is sent with.
 pub(crate) struct Request {
     /// To whom.
@@ -213,7 +210,7 @@ impl Endpoint {
             cutoff_version: advice.cutoff_version,
             response_limit: ResponseLimit::for_client(
                 self.rpcs.len() as u32,
-                MAX_INCOMING,
+                config.grants.max_incoming,
                 advice.unscheduled,
             ),
         };

@@ -30,6 +30,9 @@ pub(super) fn report(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, state: &mut State
 }
 
 fn report_slow(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, state: &mut State) -> bool {
+    if let Some(ns) = state.core.take_round_trip() {
+        rpc.peer.round_trip(now_ns(), ns);
+    }
     let (window, rto, reordering) = rpc.peer.window();
     if !state.core.is_scheduled() {
         state.core.set_rto(now_ns(), rto, reordering);

@@ -20,7 +20,7 @@ use crate::sys::netns::{self, PerNet, PerNetSlot};
 use crate::sys::rand::{self, HashKey};
 use crate::sys::route::Dst;
 use crate::sys::table::Table;
-use crate::sys::time::now_ns;
+use crate::sys::time::{now_ns, real_ns};
 
 /// Buckets of the table of ports.
 const PORT_BUCKETS: usize = 1024;
@@ -87,16 +87,16 @@ impl PerNet for Net {
                 config <- Settings::new(),
                 stats: Stats::new()?,
                 hash: HashKey::new(),
-                grants <- new_spinlock_bh!(Grants::new(Limits::default()), "homa_grants"),
+                grants <- new_spinlock_bh!(Grants::new(Limits::DEFAULT), "homa_grants"),
                 // The versions of an earlier life of this host may still be known to its peers: begin anywhere.
                 learner <- new_spinlock_bh!(Learner::new(rand::u64() as u16 | 1), "homa_learner"),
                 cutoff_version: Atomic::new(0),
                 link <- new_spinlock_bh!(Link::default(), "homa_link"),
                 scheduled_levels: Atomic::new(u32::from(Learner::new(1).scheduled_levels())),
                 ports: Table::new(PORT_BUCKETS, GFP_KERNEL)?,
-                // Ids of an earlier life of this host may still be known to its peers: begin
-                // anywhere. Even, and below what session tags use.
-                next_id: Atomic::new((rand::u64() >> 24) & !1 | 256),
+                // Ids of an earlier life of this host may still be known to its peers: begin above them, as long as there were
+                // fewer than a million a second. Even, and below what session tags use.
+                next_id: Atomic::new((real_ns() / 512) & ((1 << 47) - 1) & !1 | 256),
                 files <- new_mutex!(None, "homa_files"),
             }),
             GFP_KERNEL,

@@ -245,6 +245,7 @@ impl Outgoing {
         sk: &Sock,
         dst: &Dst,
         range: Range,
+        progress: &MsgOut,
         queue: &mut SkbQueue,
     ) -> u64 {
         let before = queue.len();
@@ -269,12 +270,13 @@ impl Outgoing {
                         queue.push_back(copy);
                     }
                 }
-                Some(part) => self.retransmit_part(sk, dst, skb, &kept, part, queue),
+                Some(part) => self.retransmit_part(sk, dst, skb, &kept, part, progress, queue),
             }
         }
         queue.len().saturating_sub(before) as u64
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn retransmit_part(
         &self,
         sk: &Sock,
@@ -282,17 +284,20 @@ impl Outgoing {
         skb: &Skb,
         kept: &Kept,
         part: Range,
+        progress: &MsgOut,
         queue: &mut SkbQueue,
     ) {
         let segment = Segment { stream: part, plaintext: part, first_record: 0, records: 0 };
         for packet in segment.packets(&self.cut) {
-            if let Ok(skb) = self.one_packet(sk, dst, skb, kept, packet) {
+            let incoming = progress.incoming(packet.end);
+            if let Ok(skb) = self.one_packet(sk, dst, skb, kept, packet, incoming) {
                 queue.push_back(skb);
             }
         }
     }
 
-    /// A packet with the bytes `packet` of the stream, which are in `skb`.
+    /// A packet with the bytes `packet` of the stream, which are in `skb`. It says that bytes up to `incoming` come unasked: after
+    /// a restart that is less than what the message began with, and the rest needs grants.
     fn one_packet(
         &self,
         sk: &Sock,
@@ -300,6 +305,7 @@ impl Outgoing {
         skb: &Skb,
         kept: &Kept,
         packet: Range,
+        incoming: u32,
     ) -> Result<SkBuff> {
         let len = packet.len() as usize;
         let place = packet.start.saturating_sub(kept.start);
@@ -315,11 +321,13 @@ impl Outgoing {
         match self.template {
             Template::Plain(mut data) => {
                 data.retransmit = true;
+                data.incoming = incoming;
                 data.offset = packet.start;
                 builder.push(&data.emit(&self.common))?;
             }
             Template::Sealed(mut data) => {
                 data.retransmit = true;
+                data.incoming = incoming;
                 data.first_record = kept.first_record as u16;
                 data.sequence = place;
                 builder.push(&data.emit(&self.common))?;

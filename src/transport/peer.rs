@@ -91,6 +91,9 @@ pub(super) struct Advice {
 /// A message that fits a packet: its round trip is the network's, now and then.
 const SMALL: u32 = 1400;
 
+/// What other peers are like is not looked at for one of which little is known.
+const UNKNOWN: u64 = 0;
+
 /// Before a peer is told the cutoffs again.
 const CUTOFFS_PAUSE: u64 = 100 * MS;
 
@@ -108,7 +111,7 @@ impl State {
             patience: self.rtt.patience(config),
             rto: self.path.rto(config),
             reordering: self.path.reordering(config),
-            unscheduled: self.path.unscheduled(self.speed.unwrap_or(0), config),
+            unscheduled: self.path.unscheduled(self.speed.unwrap_or(0), UNKNOWN, config),
             ask_speed: self.speed.is_none(),
             level: theirs.level(length),
             cutoff_version: theirs.version,
@@ -252,7 +255,16 @@ impl Peer {
     pub(super) fn window(&self) -> (u32, u64, u64) {
         let config = &self.ns.config;
         let State { path, speed, .. } = &*self.state.lock();
-        (path.window(speed.unwrap_or(0), config), path.rto(config), path.reordering(config))
+        (
+            path.window(speed.unwrap_or(0), UNKNOWN, config),
+            path.rto(config),
+            path.reordering(config),
+        )
+    }
+
+    /// The network's round trip took `ns`, or less.
+    pub(super) fn round_trip(&self, now: u64, ns: u64) {
+        self.state.lock().path.sample(now, ns);
     }
 
     /// So many bytes of it were lost on the way.

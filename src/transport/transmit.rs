@@ -58,8 +58,8 @@ impl Endpoint {
         trace::retransmit(rpc, rpc.message_name(true), range.start, range.len());
         let mut queue = SkbQueue::new();
         let state = rpc.state.lock();
-        if let Some(out) = &state.out {
-            let packets = out.retransmit(&self.sk, &dst, range, &mut queue);
+        if let (Some(out), Some(progress)) = (&state.out, state.core.out()) {
+            let packets = out.retransmit(&self.sk, &dst, range, progress, &mut queue);
             self.ns.stats.add(Counter::Retransmits, packets);
         }
         drop(state);
@@ -112,12 +112,13 @@ impl Endpoint {
             None => control.emit(&common),
         };
         self.ns.stats.sent(control.packet_type(), 1);
-        if self.send_header(peer, &header).is_err() {
+        let level = priority::of_control(control);
+        if self.send_header(peer, &header, level).is_err() {
             self.ns.stats.inc(Counter::SendErrors);
         }
     }
 
-    fn send_header(&self, peer: &Peer, header: &Header) -> Result {
+    fn send_header(&self, peer: &Peer, header: &Header, level: u8) -> Result {
         let dst = peer.route(self)?;
         let bytes = header.as_slice();
         let mut builder = SkbBuilder::new(dst.headroom(), bytes.len(), false, GFP_ATOMIC)?;
@@ -126,7 +127,7 @@ impl Endpoint {
         skb.set_transport_header_here();
         skb.set_checksum_unnecessary();
         skb.set_owner_w(&self.sk);
-        dst.xmit(&self.sk, builder.finish(), self.tos(priority::HIGHEST))
+        dst.xmit(&self.sk, builder.finish(), self.tos(level))
     }
 
     /// DSCP (or the traffic class) of packets with the priority `level`: the class selectors, as in HomaModule, unless the
