@@ -88,6 +88,8 @@ pub struct Path {
     least: [u64; 2],
     began: u64,
     samples: u8,
+    /// What the paths to other hosts are like; 0: unknown.
+    usual: u64,
     smoothed: u64,
     deviation: u64,
     /// Of what the other host sends to us: grants.
@@ -103,6 +105,7 @@ impl Path {
             least: [0; 2],
             began: 0,
             samples: 0,
+            usual: 0,
             smoothed: 0,
             deviation: 0,
             incoming: Share::new(),
@@ -139,8 +142,9 @@ impl Path {
     }
 
     /// Bytes that a link of `speed` bits per second carries in a round trip; `None` if either is not known.
-    fn rtt_bytes(&self, speed: u64, usual: u64) -> Option<u32> {
-        let guess = (usual != 0 && self.samples < TRUSTED).then_some(usual.saturating_mul(2));
+    fn rtt_bytes(&self, speed: u64) -> Option<u32> {
+        let known = self.usual == 0 || self.samples >= TRUSTED;
+        let guess = (!known).then_some(self.usual.saturating_mul(2));
         let least = match (self.least(), guess) {
             // Queues may have made the first samples long.
             (Some(least), Some(guess)) => Some(least.min(guess)),
@@ -152,11 +156,14 @@ impl Path {
         Some(u32::try_from(bytes).unwrap_or(u32::MAX))
     }
 
+    /// The least round trip to any host, 0 if unknown: for as long as little was measured of this one.
+    pub fn set_usual(&mut self, ns: u64) {
+        self.usual = ns;
+    }
+
     /// How much of a message to send to the other host unasked, over a link of `speed` bits per second (0: unknown).
-    /// `usual` is the [`least`](Self::least) of a path that has the samples of all hosts, or 0: for as long as little
-    /// was measured of this one.
-    pub fn unscheduled(&self, speed: u64, usual: u64, config: &Config) -> u32 {
-        let whole = match self.rtt_bytes(speed, usual) {
+    pub fn unscheduled(&self, speed: u64, config: &Config) -> u32 {
+        let whole = match self.rtt_bytes(speed) {
             // The samples are of small packets: a full one takes longer, at each hop.
             Some(bytes) => bytes
                 .saturating_add(config.window_slack / 2)
@@ -167,13 +174,13 @@ impl Path {
     }
 
     /// How far to grant ahead of what arrived from the other host, over a link of `speed` bits per second.
-    pub fn window(&self, speed: u64, usual: u64, config: &Config) -> u32 {
-        self.incoming.of(self.full_window(speed, usual, config), config.probe.saturating_mul(2))
+    pub fn window(&self, speed: u64, config: &Config) -> u32 {
+        self.incoming.of(self.full_window(speed, config), config.probe.saturating_mul(2))
     }
 
     /// The same if nothing is lost.
-    pub fn full_window(&self, speed: u64, usual: u64, config: &Config) -> u32 {
-        match self.rtt_bytes(speed, usual) {
+    pub fn full_window(&self, speed: u64, config: &Config) -> u32 {
+        match self.rtt_bytes(speed) {
             // A grant comes with each third of a window, so it must reach further by that.
             Some(bytes) => bytes
                 .saturating_add(bytes / 2)
@@ -252,29 +259,30 @@ mod tests {
     fn windows_follow_the_least_round_trip() {
         let config = Config::default();
         let mut path = Path::new();
-        assert_eq!(path.unscheduled(10 * GBIT, 0, &config), config.unscheduled);
-        assert_eq!(path.window(10 * GBIT, 0, &config), config.grant_window);
+        assert_eq!(path.unscheduled(10 * GBIT, &config), config.unscheduled);
+        assert_eq!(path.window(10 * GBIT, &config), config.grant_window);
         path.sample(1, 900_000);
         path.sample(2, 20_000);
         path.sample(3, 50_000);
         // 20 us at 10 Gbit/s are 25,000 bytes.
-        assert_eq!(path.unscheduled(10 * GBIT, 0, &config), 25_000 + config.window_slack / 2);
-        assert_eq!(path.window(10 * GBIT, 0, &config), 37_500 + config.window_slack);
-        assert_eq!(path.unscheduled(0, 0, &config), config.unscheduled);
+        assert_eq!(path.unscheduled(10 * GBIT, &config), 25_000 + config.window_slack / 2);
+        assert_eq!(path.window(10 * GBIT, &config), 37_500 + config.window_slack);
+        assert_eq!(path.unscheduled(0, &config), config.unscheduled);
         // Hosts not met before are taken to be like the others.
         let usual = path.least().unwrap();
         let mut other = Path::new();
-        assert_eq!(other.unscheduled(10 * GBIT, usual, &config), 50_000 + config.window_slack / 2);
+        other.set_usual(usual);
+        assert_eq!(other.unscheduled(10 * GBIT, &config), 50_000 + config.window_slack / 2);
         // Until enough was measured: the first samples may have met long queues.
         for now in 0..u64::from(TRUSTED) {
-            let unscheduled = other.unscheduled(10 * GBIT, usual, &config);
+            let unscheduled = other.unscheduled(10 * GBIT, &config);
             assert_eq!(unscheduled, 50_000 + config.window_slack / 2);
             other.sample(now, 100_000);
         }
-        let unscheduled = other.unscheduled(10 * GBIT, usual, &config);
+        let unscheduled = other.unscheduled(10 * GBIT, &config);
         assert_eq!(unscheduled, 125_000 + config.window_slack / 2);
-        assert_eq!(path.unscheduled(10_000 * GBIT, 0, &config), config.unscheduled_max);
-        assert_eq!(path.unscheduled(GBIT / 1000, 0, &config), config.unscheduled_min);
+        assert_eq!(path.unscheduled(10_000 * GBIT, &config), config.unscheduled_max);
+        assert_eq!(path.unscheduled(GBIT / 1000, &config), config.unscheduled_min);
         // The least counts for a while, then it is forgotten.
         path.sample(PERIOD + 10, 40_000);
         assert_eq!(path.least(), Some(20_000));

@@ -248,12 +248,16 @@ impl Host for Full {
         };
         let mut out = self.outgoing((peer, id), request, distance).ok_or(Refused::Memory)?;
         let speed = self.setup.link_bps;
-        let max_incoming = self.limits.max_incoming;
         let outstanding = self.outstanding;
         let usual = self.usual();
+        self.peer(peer).path.set_usual(usual);
         let path = self.peer(peer).path;
-        let unscheduled = path.unscheduled(speed, usual, &config);
-        out.limit = ResponseLimit::for_client(outstanding, max_incoming, unscheduled);
+        let unscheduled = path.unscheduled(speed, &config);
+        // As much as the scheduler would let come at a time.
+        let window = path.full_window(speed, &config);
+        let at_once = window.saturating_mul(u32::from(self.limits.overcommit));
+        let at_once = at_once.min(self.limits.max_incoming);
+        out.limit = ResponseLimit::for_client(outstanding, at_once, unscheduled);
         let mut progress = MsgOut::new(out.layout.stream_length(), unscheduled);
         if let Some(first) = out.layout.record(0) {
             progress.set_probe(first.stream.end);
@@ -272,7 +276,8 @@ impl Host for Full {
         let config = self.setup.config;
         let speed = self.setup.link_bps;
         let usual = self.usual();
-        let unscheduled = self.peer(peer).path.unscheduled(speed, usual, &config);
+        self.peer(peer).path.set_usual(usual);
+        let unscheduled = self.peer(peer).path.unscheduled(speed, &config);
         let waits = |rpc: &State| rpc.core.phase() == Phase::InService;
         if !self.rpcs.get(&key).is_some_and(waits) {
             return false;

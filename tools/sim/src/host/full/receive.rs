@@ -161,8 +161,9 @@ impl Full {
         }
         let (speed, usual) = (self.setup.link_bps, self.usual());
         let peer = self.peer(key.0);
-        let window = peer.path.window(speed, usual, &config);
-        let full = peer.path.full_window(speed, usual, &config);
+        peer.path.set_usual(usual);
+        let window = peer.path.window(speed, &config);
+        let full = peer.path.full_window(speed, &config);
         peer.path.incoming.arrived(kept.len(), full);
         if let Some(ns) = round_trip {
             peer.path.sample(now, ns);

@@ -44,8 +44,8 @@ impl Full {
                 }
             }
             if rpc.core.is_report_due() {
-                let usual = self.typical.least().unwrap_or(0);
-                let window = peer.path.window(self.setup.link_bps, usual, &config);
+                peer.path.set_usual(self.typical.least().unwrap_or(0));
+                let window = peer.path.window(self.setup.link_bps, &config);
                 let _ = rpc.core.report(&mut self.grants, || key, u64::from(key.0), window);
             }
             self.perform(now, key, action);
