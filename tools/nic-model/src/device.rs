@@ -261,7 +261,7 @@ impl Device {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 pub mod bench;
 #[cfg(test)]
 mod tests;

@@ -105,7 +105,7 @@ impl GuestMemory {
     }
 
     /// Memory of a test's own.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub fn for_test(ranges: &[(u64, usize)]) -> GuestMemory {
         let ranges: Vec<_> = ranges.iter().map(|(addr, len)| (GuestAddress(*addr), *len)).collect();
         GuestMemory { map: GuestMemoryMmap::from_ranges(&ranges).unwrap() }

@@ -18,10 +18,10 @@ impl Strict {
         self.count += 1;
         if self.first.len() < SHOWN {
             let text = what.to_string();
-            eprintln!("nic-model: VIOLATION: {text}");
+            say(format_args!("VIOLATION: {text}"));
             self.first.push(text);
         } else if self.count == SHOWN as u64 + 1 {
-            eprintln!("nic-model: more violations are only counted");
+            say("more violations are only counted");
         }
     }
 
@@ -37,5 +37,12 @@ impl Strict {
 
 /// A note for whoever reads the log: nothing is wrong.
 pub fn note(what: impl Display) {
-    eprintln!("nic-model: {what}");
+    say(what);
+}
+
+/// Fuzzers, which have the feature, make the model say the same a million times.
+fn say(what: impl Display) {
+    if !cfg!(feature = "bench") {
+        eprintln!("nic-model: {what}");
+    }
 }

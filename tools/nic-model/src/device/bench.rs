@@ -2,6 +2,8 @@
 
 //! A driver for tests: as little as brings a device up and passes packets.
 
+use std::sync::LazyLock;
+
 use crate::bar;
 use crate::caps::{Caps, Profile};
 use crate::device::{Config, Device};
@@ -45,9 +47,12 @@ pub fn config() -> Config {
     }
 }
 
+/// Parsed once: fuzzers make many devices.
+static IFC: LazyLock<Ifc> =
+    LazyLock::new(|| Ifc::load(&crate::default_ifc_folder().unwrap()).unwrap());
+
 pub fn device(config: Config) -> Device {
-    let ifc = Ifc::load(&crate::default_ifc_folder().unwrap()).unwrap();
-    let mut dev = Device::new(ifc, Caps::new(Profile::Default), config).unwrap();
+    let mut dev = Device::new(IFC.clone(), Caps::new(Profile::Default), config).unwrap();
     dev.mem = GuestMemory::for_test(&[(0, 2 << 20)]);
     dev.port.carrier = true;
     dev

@@ -93,7 +93,7 @@ impl Field {
 }
 
 /// The parsed header.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ifc {
     layouts: HashMap<String, Arc<Layout>>,
     constants: HashMap<String, u64>,
