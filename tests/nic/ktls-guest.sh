@@ -5,7 +5,7 @@
 #
 # RESELECTION is net.core.txq_reselection_ms: how often a busy TCP flow may change its queue though packets of it still wait
 # in the other one. The default, 1000, is nothing that the driver's TLS offload can bear: two queues then use one context
-# in no order (docs: tools/nic-model/README.md).
+# in no order (tools/nic-model/README.md).
 modprobe tls || exit
 program=target/guest/tests/nic_ktls
 [[ $1 != serve ]] || exec $program serve
