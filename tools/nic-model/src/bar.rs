@@ -84,6 +84,10 @@ pub fn write(dev: &mut Device, offset: u64, data: &[u8]) {
 
 /// A write to a UAR page. Doorbells of CQs and SQs have a second word.
 fn uar(dev: &mut Device, page: u32, offset: u64, word: u32, second: Option<&[u8]>) {
+    // The driver needs time to notice that the firmware has died.
+    if dev.is_dead() {
+        return;
+    }
     if !dev.objects.exists(Handle(Kind::Uar, page)) {
         dev.strict.violation(format_args!("a doorbell in UAR {page:#x}, which is not allocated"));
         return;

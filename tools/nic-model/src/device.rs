@@ -168,6 +168,10 @@ impl Device {
         self.nic_interface = nic_interface::DISABLED;
     }
 
+    pub fn is_dead(&self) -> bool {
+        self.nic_interface == nic_interface::DISABLED
+    }
+
     /// The driver writes `nic_interface`, with the low part of the command queue's address.
     pub fn set_nic_interface(&mut self, value: u32) {
         if value == nic_interface::SW_RESET {
