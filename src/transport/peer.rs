@@ -91,9 +91,6 @@ pub(super) struct Advice {
 /// A message that fits a packet: its round trip is the network's, now and then.
 const SMALL: u32 = 1400;
 
-/// What other peers are like is not looked at for one of which little is known.
-const UNKNOWN: u64 = 0;
-
 /// Before a peer is told the cutoffs again.
 const CUTOFFS_PAUSE: u64 = 100 * MS;
 
@@ -111,7 +108,7 @@ impl State {
             patience: self.rtt.patience(config),
             rto: self.path.rto(config),
             reordering: self.path.reordering(config),
-            unscheduled: self.path.unscheduled(self.speed.unwrap_or(0), UNKNOWN, config),
+            unscheduled: self.path.unscheduled(self.speed.unwrap_or(0), config),
             ask_speed: self.speed.is_none(),
             level: theirs.level(length),
             cutoff_version: theirs.version,
@@ -255,11 +252,7 @@ impl Peer {
     pub(super) fn window(&self) -> (u32, u64, u64) {
         let config = &self.ns.config;
         let State { path, speed, .. } = &*self.state.lock();
-        (
-            path.window(speed.unwrap_or(0), UNKNOWN, config),
-            path.rto(config),
-            path.reordering(config),
-        )
+        (path.window(speed.unwrap_or(0), config), path.rto(config), path.reordering(config))
     }
 
     /// The network's round trip took `ns`, or less.
