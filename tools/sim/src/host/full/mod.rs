@@ -212,7 +212,7 @@ impl Host for Full {
             rpcs: FxHashMap::default(),
             peers: FxHashMap::default(),
             // Above those of earlier boots: late copies of their requests are known by that.
-            next_id: setup.booted >> 10 & !1,
+            next_id: (setup.booted >> 10) & !1,
             outstanding: 0,
             grants: Grants::new(limits),
             limits,
