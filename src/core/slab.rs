@@ -395,7 +395,7 @@ mod tests {
             match random(4) {
                 0..=2 if random(4) < grow => {
                     // Keys are made unique, so that the order is.
-                    let key = random(1000) << 32 | step;
+                    let key = (random(1000) << 32) | step;
                     let index = slab.insert(value(key)).unwrap();
                     heap.push(&mut slab, index).unwrap();
                     ages.push(&mut slab, index);
@@ -403,7 +403,7 @@ mod tests {
                 }
                 3 if !model.is_empty() => {
                     let at = random(model.len() as u64) as usize;
-                    let key = random(1000) << 32 | step;
+                    let key = (random(1000) << 32) | step;
                     model[at].0 = key;
                     slab.get_mut(model[at].1).unwrap().key = key;
                     heap.changed(&mut slab, model[at].1);
