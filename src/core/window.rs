@@ -167,7 +167,8 @@ impl Path {
             // The samples are of small packets: a full one takes longer, at each hop.
             Some(bytes) => bytes
                 .saturating_add(config.window_slack / 2)
-                .clamp(config.unscheduled_min, config.unscheduled_max),
+                .min(config.unscheduled_max)
+                .max(config.unscheduled_min),
             None => config.unscheduled,
         };
         self.outgoing.of(whole, config.probe)
@@ -185,7 +186,8 @@ impl Path {
             Some(bytes) => bytes
                 .saturating_add(bytes / 2)
                 .saturating_add(config.window_slack)
-                .clamp(config.unscheduled_min, config.window_max),
+                .min(config.window_max)
+                .max(config.unscheduled_min),
             None => config.grant_window,
         }
     }
@@ -290,6 +292,15 @@ mod tests {
         assert_eq!(path.least(), Some(40_000));
         path.sample(3 * PERIOD + 30, 45_000);
         assert_eq!(path.least(), Some(45_000));
+    }
+
+    #[test]
+    fn what_an_administrator_asks_for_may_exceed_the_bounds() {
+        let config = Config { unscheduled_min: 1_000_000, ..Config::default() };
+        let mut path = Path::new();
+        path.sample(1, 20_000);
+        assert_eq!(path.unscheduled(10 * GBIT, &config), 1_000_000);
+        assert_eq!(path.full_window(10 * GBIT, &config), 1_000_000);
     }
 
     #[test]
