@@ -182,22 +182,12 @@ void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,
 				skb_headlen(skb) - offset);
 }
 
-unsigned int shim_mac_header_len(const struct sk_buff *skb)
-{
-	return skb_mac_header_len(skb);
-}
-
 void shim_icmp_port_unreachable(struct sk_buff *skb)
 {
 	if (skb->protocol == htons(ETH_P_IP))
 		icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0);
 	else
 		icmpv6_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0);
-}
-
-const struct icmphdr *shim_icmp_hdr(const struct sk_buff *skb)
-{
-	return icmp_hdr(skb);
 }
 
 void shim_sk_classify_flow(const struct sock *sk, struct flowi_common *flow)

@@ -62,9 +62,7 @@ bool shim_policy_check(struct sock *sk, struct sk_buff *skb);
 void *shim_gro_header(struct sk_buff *skb, unsigned int len);
 void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,
 			 unsigned int offset);
-unsigned int shim_mac_header_len(const struct sk_buff *skb);
 void shim_icmp_port_unreachable(struct sk_buff *skb);
-const struct icmphdr *shim_icmp_hdr(const struct sk_buff *skb);
 
 /* aead.rs */
 bool shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len);

@@ -129,9 +129,10 @@ pub(super) unsafe extern "C" fn gso_segment<P: DatagramProtocol>(
     let gso = unsafe { Skb::from_raw(skb) }.gso();
     if gso.is_some_and(|g| g.kind & Gso::FRAGLIST != 0) {
         // What our GRO chained, and somebody forwards.
-        // SAFETY: the mac header of a packet being sent is set.
+        // SAFETY: called with a valid packet, whose mac header is set as it is being sent.
         return unsafe {
-            bindings::skb_segment_list(skb, features, bindings::shim_mac_header_len(skb))
+            let headers = Skb::from_raw(skb).mac_header_len();
+            bindings::skb_segment_list(skb, features, headers)
         };
     }
     let mut gso = GsoSkb { skb, features, _borrow: PhantomData };

@@ -44,8 +44,10 @@ pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
     skb: *mut bindings::sk_buff,
     info: u32,
 ) -> c_int {
-    // SAFETY: as in `rcv`; icmp_hdr is set and linear.
-    let (net, s, icmp) = unsafe { (net(skb), Skb::from_raw(skb), &*bindings::shim_icmp_hdr(skb)) };
+    // SAFETY: as in `rcv`.
+    let (net, s) = unsafe { (net(skb), Skb::from_raw(skb)) };
+    // SAFETY: the transport header is ICMP's (icmp_hdr), and linear.
+    let icmp = unsafe { &*s.transport_header().cast::<bindings::icmphdr>() };
     let (kind, code) = (u32::from(icmp.type_), icmp.code);
     let mut mtu = None;
     let mut fatal = false;

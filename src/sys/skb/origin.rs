@@ -14,6 +14,17 @@ use homa_bindings as bindings;
 use kernel::prelude::*;
 
 impl Skb {
+    /// Where the transport header is, if that is set.
+    pub(in crate::sys) fn transport_header(&self) -> *const u8 {
+        self.raw().head.wrapping_add(usize::from(self.meta().transport_header))
+    }
+
+    /// Bytes of the link layer's header, if that is set.
+    pub(in crate::sys) fn mac_header_len(&self) -> u32 {
+        let meta = self.meta();
+        u32::from(meta.network_header.wrapping_sub(meta.mac_header))
+    }
+
     fn network_header(&self) -> *const u8 {
         self.raw().head.wrapping_add(usize::from(self.meta().network_header))
     }
