@@ -122,7 +122,9 @@ impl Outgoing {
             if segment.stream.start == 0 {
                 head.ack = ack;
             }
-            builder.push(&head.emit(&common))?;
+            let alone = segment.stream == layout.stream() && segment.stream.len() <= cut.packet();
+            let head = if alone { head.emit_packet(&common) } else { head.emit(&common) };
+            builder.push(&head)?;
             store.keep(builder, sk, &layout, &cut, &segment)?;
         }
         Ok(Self { common, template: Template::Plain(data), layout, cut, store })
@@ -260,12 +262,15 @@ impl Outgoing {
                 return sent;
             }
         };
+        // Plain ones packet by packet: HomaModule reads the sequence of a packet in its GRO callback alone, so these tell
+        // their offset to those that the callback never saw.
+        let by_segment = matches!(self.template, Template::Sealed(_));
         for skb in segments.iter() {
             let kept: Kept = skb.cb();
             let whole = Range { start: kept.start, end: kept.end };
             match range.intersect(&whole) {
                 None => {}
-                Some(part) if part == whole => {
+                Some(part) if part == whole && by_segment => {
                     if let Ok(copy) = again(skb, dst) {
                         queue.push_back(copy);
                     }
@@ -323,7 +328,7 @@ impl Outgoing {
                 data.retransmit = true;
                 data.incoming = incoming;
                 data.offset = packet.start;
-                builder.push(&data.emit(&self.common))?;
+                builder.push(&data.emit_packet(&self.common))?;
             }
             Template::Sealed(mut data) => {
                 data.retransmit = true;

@@ -21,6 +21,7 @@ use crate::protocol::wire::PRIORITIES;
 use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::route::{Dst, Flow};
+use crate::sys::time::now_ns;
 use crate::tls::Session;
 
 /// A remote socket, as one local socket sees it.
@@ -44,6 +45,8 @@ struct State {
     acks: PendingAcks,
     /// Its plain requests that we have forgotten.
     recent: RecentIds,
+    /// When the last of them was forgotten.
+    recent_at: u64,
     /// How quickly it answers.
     rtt: Rtt,
     /// The network between us.
@@ -94,7 +97,18 @@ const SMALL: u32 = 1400;
 /// Before a peer is told the cutoffs again.
 const CUTOFFS_PAUSE: u64 = 100 * MS;
 
+/// After so many nanoseconds without one, a copy of a forgotten request is not expected any more.
+const RECENT_AGE: u64 = 2_000 * MS;
+
 impl State {
+    /// A client that was quiet for so long may have started anew. HomaModule then counts from 2 again and has the same
+    /// port, so that what is remembered of before would refuse its requests one after the other.
+    fn forget_old_life(&mut self, now: u64) {
+        if now.saturating_sub(self.recent_at) > RECENT_AGE {
+            self.recent = RecentIds::new();
+        }
+    }
+
     /// So many bytes that were sent to it have arrived.
     fn sent(&mut self, bytes: u32, config: &Config) {
         self.loss_out.arrived(bytes);
@@ -123,6 +137,7 @@ impl Peer {
             route: None,
             acks: PendingAcks::new(),
             recent: RecentIds::new(),
+            recent_at: 0,
             rtt: Rtt::new(),
             path: Path::new(),
             speed: None,
@@ -310,7 +325,10 @@ impl Peer {
     pub(super) fn finished(&self, id: Option<u64>, sent: u32) {
         let mut state = self.state.lock();
         if let Some(id) = id {
+            let now = now_ns();
+            state.forget_old_life(now);
             state.recent.add(id);
+            state.recent_at = now;
         }
         if sent != 0 {
             state.sent(sent, &self.ns.config);
@@ -321,6 +339,7 @@ impl Peer {
     pub(super) fn is_recent(&self, now: u64, id: u64) -> bool {
         let mut state = self.state.lock();
         state.pulse.heard(now);
+        state.forget_old_life(now);
         state.recent.contains(id)
     }
 

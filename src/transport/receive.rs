@@ -101,18 +101,11 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
     let common = &packet.common;
     let id = common.local_id();
     let endpoint = ns.find_port(common.destination_port);
-    if id & 1 != 0 && first {
-        // A client should not have to wait for a time-out to learn that there is no server (any more).
-        let nobody = match packet.body {
-            Body::Data(_) | Body::SealedData(_) => {
-                !endpoint.as_ref().is_some_and(|e| e.is_server())
-            }
-            Body::Control(Control::Resend { .. }) => endpoint.is_none(),
-            _ => false,
-        };
-        if nobody {
-            skb.port_unreachable();
-        }
+    // A client should not have to wait for a time-out to learn that there is no server (any more); and HomaModule's
+    // server asks a client that is gone for an acknowledgment until it hears this, every millisecond.
+    let request = id & 1 != 0 && matches!(packet.body, Body::Data(_) | Body::SealedData(_));
+    if first && endpoint.as_ref().is_none_or(|e| request && !e.is_server()) {
+        skb.port_unreachable();
     }
     let endpoint = endpoint.ok_or(Counter::DropNoSocket)?;
     check_address(&endpoint, &skb)?;
@@ -635,18 +628,23 @@ fn forget_dead(endpoint: &Endpoint, peer: &Peer, ids: ::core::ops::Range<u64>) {
 }
 
 /// An acknowledgment; `sealed` if it is authenticated. Only such ones count for sealed RPCs.
+///
+/// HomaModule acknowledges, with whatever it has to send to a host, the RPCs of all its sockets with all of that
+/// host's. Those of another socket of its own it will acknowledge again when asked.
 fn handle_ack(endpoint: &Endpoint, name: &SockAddr, sealed: bool, ack: &Ack) {
-    if ack.server_port != endpoint.port() {
-        // C Homa acknowledges RPCs of all its sockets with all of ours; those it will say
-        // again when asked.
-        return;
+    let (id, port) = (ack.client_id ^ 1, ack.server_port);
+    if port == endpoint.port() {
+        acknowledged(endpoint, endpoint.find_rpc(name, id), sealed);
+    } else if let Some(other) = endpoint.ns.find_port(port).filter(|_| !sealed) {
+        acknowledged(&other, other.find_rpc(name, id), sealed);
     }
-    let Some(rpc) = endpoint.find_rpc(name, ack.client_id ^ 1) else {
+}
+
+/// The client has the response of `rpc`.
+fn acknowledged(endpoint: &Endpoint, rpc: Option<Arc<Rpc>>, sealed: bool) {
+    let Some(rpc) = rpc.filter(|rpc| rpc.session.is_some() == sealed) else {
         return;
     };
-    if rpc.session.is_some() != sealed {
-        return;
-    }
     let action = rpc.state.lock().core.handle_ack();
     if action == Action::Free {
         endpoint.forget(&rpc);
@@ -663,10 +661,11 @@ fn handle_control(
     skb: &Skb,
 ) -> Outcome {
     if let Control::Ack(acks) = control {
-        // The packet's own id is that of the RPC it answers for.
         for ack in acks.as_slice() {
             handle_ack(endpoint, name, session.is_some(), ack);
         }
+        // HomaModule's answer to NEED_ACK may name the RPC in no other place.
+        acknowledged(endpoint, rpc, session.is_some());
         return Ok(());
     }
     let now = now_ns();
@@ -730,7 +729,7 @@ pub(super) fn perform(endpoint: &Endpoint, rpc: &Arc<Rpc>, action: Action) {
 /// An ICMP error about a packet of ours, which began with `header`.
 ///
 /// It is not authenticated, so it never touches a session. Plain RPCs with a port that nobody has, or with
-/// a host that has no Homa, fail.
+/// a host that has no Homa, fail; plain RPCs of a client whose port is gone end.
 pub(crate) fn icmp_error(net: &netns::Net, header: &[u8], error: &IcmpError) {
     let Some(ns) = Net::of(net) else {
         return;
@@ -746,7 +745,8 @@ pub(crate) fn icmp_error(net: &netns::Net, header: &[u8], error: &IcmpError) {
     let err = if error.err == ECONNREFUSED { ENOTCONN } else { error.err };
     endpoint.abort_matching(err, |rpc| {
         let to = &rpc.peer.name;
-        rpc.is_client() && rpc.session.is_none() && to.addr == addr && to.port == port
+        let mine = rpc.is_client() || err == ENOTCONN;
+        mine && rpc.session.is_none() && to.addr == addr && to.port == port
     });
 }
 

@@ -7,9 +7,11 @@
 //!  46  cutoff version 2   retransmit 1   response limit 1   pad 2   segment offset 4
 //! ```
 //!
-//! The place of the payload is the segment offset, or, where that is -1, the sequence. We always
-//! send the latter: then a packet differs from the next of its segment in the sequence only,
-//! which both TCP segmentation in a network card and our own segmentation callback advance.
+//! The place of the payload is the segment offset, or, where that is -1, the sequence. What may be cut says
+//! the latter: then a packet differs from the next of its segment in the sequence only, which both TCP
+//! segmentation in a network card and our own segmentation callback advance. Packets that are sent as they
+//! are ([`Data::emit_packet`]) say both: HomaModule reads the sequence in its GRO callback alone, which not every device
+//! calls.
 
 use super::super::window::ResponseLimit;
 use super::bytes::{put, u16_at, u32_at, u64_at, u8_at};
@@ -87,7 +89,15 @@ impl Data {
         })
     }
 
-    /// Writes the header; `payload` is not part of it.
+    /// Writes the header of a packet that nobody will cut; `payload` is not part of it.
+    #[inline]
+    pub fn emit_packet(&self, common: &Common) -> [u8; DATA_LEN] {
+        let mut head = self.emit(common);
+        put::<{ at::SEGMENT_OFFSET }, 4, DATA_LEN>(&mut head, self.offset.to_be_bytes());
+        head
+    }
+
+    /// Writes the header of what may be cut; `payload` is not part of it.
     #[inline]
     pub fn emit(&self, common: &Common) -> [u8; DATA_LEN] {
         const N: usize = DATA_LEN;
@@ -149,6 +159,14 @@ mod tests {
             Packet::parse(&bytes, 56 + 1400),
             Ok(Packet { common: COMMON, body: Body::Data(data()), header_len: 56 })
         );
+    }
+
+    #[test]
+    fn a_packet_tells_its_offset_twice() {
+        let head = data().emit_packet(&COMMON);
+        assert_eq!(head[..52], data().emit(&COMMON)[..52]);
+        assert_eq!(head[52..], 1400u32.to_be_bytes());
+        assert_eq!(Data::parse(&head, 56 + 1400), Ok(data()));
     }
 
     #[test]
