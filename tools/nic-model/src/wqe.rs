@@ -157,12 +157,14 @@ pub fn parse(control: &Control, bytes: &[u8]) -> Result<Wqe, WqeError> {
 fn static_params(control: &Control, wqe: &[u8]) -> Result<Wqe, WqeError> {
     const UMR_INLINE: u8 = 1 << 7;
     const PARAMS: usize = 128;
-    if wqe[DS] & UMR_INLINE == 0 {
+    let length = WqeError::Length { what: "static parameters", ds: control.ds };
+    let Some(flags) = wqe.get(DS) else { return Err(length) };
+    if flags & UMR_INLINE == 0 {
         return Err(WqeError::Value("the UMR's flags"));
     }
     match (wqe.len(), wqe.get(PARAMS..).and_then(|b| b.first_chunk())) {
         (192, Some(params)) => Ok(Wqe::StaticParams(*params)),
-        _ => Err(WqeError::Length { what: "static parameters", ds: control.ds }),
+        _ => Err(length),
     }
 }
 
@@ -311,6 +313,7 @@ mod tests {
         assert!(matches!(run(0x77, 0, &[]), Err(WqeError::Opcode { .. })));
         assert!(matches!(run(opcode::UMR, 0, &[0; 176]), Err(WqeError::Opcode { .. })));
         assert!(matches!(run(opcode::UMR, 1, &[0x80; 160]), Err(WqeError::Length { .. })));
+        assert!(matches!(run(opcode::UMR, 1, &[]), Err(WqeError::Length { .. })));
         assert!(matches!(run(opcode::LSO, 0, &eth), Err(WqeError::Value("mss"))));
         assert!(matches!(run(opcode::SEND, 0, &[]), Err(WqeError::Length { .. })));
         assert!(matches!(run(opcode::DUMP, 0, &[0; 32]), Err(WqeError::Length { .. })));

@@ -316,7 +316,7 @@ fn link_events_reach_the_driver() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// Whatever a driver writes, nothing panics, and memory outside stays untouched (there is none to touch).
     #[test]
