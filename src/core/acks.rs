@@ -27,7 +27,7 @@ impl PendingAcks {
     pub fn push(&mut self, id: u64) -> Option<[u64; MAX_ACKS]> {
         if let Some(slot) = self.ids.get_mut(self.count) {
             *slot = id;
-            self.count += 1;
+            self.count = self.count.saturating_add(1);
         }
         if self.count < MAX_ACKS {
             return None;

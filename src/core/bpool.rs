@@ -40,7 +40,7 @@ impl Placement {
             return false;
         };
         *slot = offset;
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         true
     }
 }
@@ -129,10 +129,7 @@ impl BufferPool {
         if *users <= u16::from(open) {
             return Err(NotOwned);
         }
-        *users -= 1;
-        if *users == 0 {
-            self.free += 1;
-        }
+        leave(users, &mut self.free);
         Ok(())
     }
 
@@ -142,8 +139,7 @@ impl BufferPool {
             return;
         };
         if let Some(users) = self.users.get_mut(open.page).filter(|n| **n == 1) {
-            *users = 0;
-            self.free += 1;
+            leave(users, &mut self.free);
             self.open = None;
         }
     }
@@ -164,10 +160,7 @@ impl BufferPool {
                 open.used = 0;
             }
             if open.used.saturating_add(len) > BPAGE_SIZE || *users == u16::MAX {
-                *users -= 1;
-                if *users == 0 {
-                    self.free += 1;
-                }
+                leave(users, &mut self.free);
                 self.open = None;
             }
         }
@@ -177,9 +170,10 @@ impl BufferPool {
         }
         let open = self.open.as_mut()?;
         let users = self.users.get_mut(open.page)?;
-        *users += 1;
-        let offset = ((open.page as u32) << BPAGE_SHIFT) + open.used;
-        open.used = open.used.saturating_add(len).next_multiple_of(PIECE_ALIGN);
+        *users = users.saturating_add(1);
+        let offset = ((open.page as u32) << BPAGE_SHIFT).saturating_add(open.used);
+        let end = open.used.saturating_add(len);
+        open.used = end.checked_next_multiple_of(PIECE_ALIGN).unwrap_or(BPAGE_SIZE);
         Some(offset)
     }
 
@@ -187,7 +181,7 @@ impl BufferPool {
     fn take(&mut self) -> Option<u32> {
         let n = self.users.len();
         for step in 0..n {
-            let i = (self.next + step) % n;
+            let i = self.next.wrapping_add(step) % n;
             let users = self.users.get_mut(i)?;
             if *users == 0 {
                 *users = 1;
@@ -197,6 +191,14 @@ impl BufferPool {
             }
         }
         None
+    }
+}
+
+/// A bpage has one user less, and is free if that was the last.
+fn leave(users: &mut u16, free: &mut usize) {
+    *users = users.saturating_sub(1);
+    if *users == 0 {
+        *free = free.saturating_add(1);
     }
 }
 

@@ -19,7 +19,7 @@
 //! Cost: a message comes here once, when its first packet arrives, and each time a step (a third of its
 //! window) arrived, not for each packet: O(log n) for n waiting messages.
 
-use super::mem::AllocError;
+use super::mem::{shift_out, AllocError};
 use super::slab::{Ages, Heap, Linked, Placed, Slab, Token, NONE};
 
 /// Messages that can be active at a time, at most.
@@ -536,7 +536,7 @@ impl<H: Clone> Grants<H> {
         let used = self.active.get_mut(..self.active_len).unwrap_or(&mut []);
         if let Some(at) = used.iter().position(|slot| *slot == of) {
             if let Some(tail) = used.get_mut(at..) {
-                tail.rotate_left(1);
+                shift_out(tail, NONE);
             }
             self.active_len = self.active_len.saturating_sub(1);
         }

@@ -79,15 +79,20 @@ impl Cut {
         self.packet
     }
 
+    /// How many packets `bytes` of payload make.
+    pub fn packets_for(&self, bytes: u32) -> u32 {
+        div_up(bytes, self.packet)
+    }
+
     /// Bytes of payload in a segment, at most.
     pub fn segment(&self) -> u32 {
         self.segment
     }
 }
 
-/// `a / b` rounded up; `b` is not 0.
+/// `a / b` rounded up; `b` is not 0. (`u32::div_ceil` panics if it is.)
 #[inline]
-fn div_up(a: u32, b: u32) -> u32 {
+pub(crate) fn div_up(a: u32, b: u32) -> u32 {
     let whole = a.checked_div(b).unwrap_or(0);
     if whole.wrapping_mul(b) == a {
         whole

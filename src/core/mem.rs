@@ -7,6 +7,7 @@
 //! never fails.
 
 use ::core::fmt;
+use ::core::mem;
 use ::core::ops::{Deref, DerefMut};
 
 /// There was no memory. Nothing was changed.
@@ -136,12 +137,10 @@ impl<T> Vec<T> {
 
     /// Puts `value` at `index` and moves what follows; an `index` past the end appends.
     pub fn insert(&mut self, index: usize, value: T) -> Result<(), AllocError> {
-        let at = index.min(self.len());
-        self.push(value)?;
-        if let Some(tail) = self.as_mut_slice().get_mut(at..) {
-            tail.rotate_right(1);
-        }
-        Ok(())
+        self.reserve(1)?;
+        let tail = self.as_mut_slice().get_mut(index..).unwrap_or_default();
+        let last = tail.iter_mut().fold(value, |moved, slot| mem::replace(slot, moved));
+        self.push(last)
     }
 
     /// Takes the last element out.
@@ -152,8 +151,11 @@ impl<T> Vec<T> {
 
     /// Takes the element at `index` out and moves what follows; `None` past the end.
     pub fn remove(&mut self, index: usize) -> Option<T> {
-        self.as_mut_slice().get_mut(index..)?.rotate_left_one()?;
-        self.pop()
+        if index >= self.len() {
+            return None;
+        }
+        let last = self.pop()?;
+        Some(shift_out(self.as_mut_slice().get_mut(index..)?, last))
     }
 
     /// Takes the element at `index` out and puts the last one there; `None` past the end.
@@ -224,20 +226,9 @@ fn retain<T>(raw: &mut backend::Raw<T>, keep: impl FnMut(&mut T) -> bool) {
     raw.retain(keep);
 }
 
-/// Rotation of a slice that may be empty.
-trait RotateLeftOne {
-    /// Moves the first element to the end; `None` if there is none.
-    fn rotate_left_one(&mut self) -> Option<()>;
-}
-
-impl<T> RotateLeftOne for [T] {
-    fn rotate_left_one(&mut self) -> Option<()> {
-        if self.is_empty() {
-            return None;
-        }
-        self.rotate_left(1);
-        Some(())
-    }
+/// Takes the first element of `slice` out, moves what follows, and puts `last` behind it. (Of no elements, `last` is the first.)
+pub fn shift_out<T>(slice: &mut [T], last: T) -> T {
+    slice.iter_mut().rev().fold(last, |moved, slot| mem::replace(slot, moved))
 }
 
 impl<T> Default for Vec<T> {

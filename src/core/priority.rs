@@ -11,6 +11,8 @@
 //! Control packets that somebody waits for take the highest level, the others the lowest ([`of_control`]). What stands for a level on the wire (DSCP, traffic class) is the caller's
 //! affair.
 
+use ::core::num::NonZero;
+
 use super::wire::{Control, PRIORITIES};
 
 /// The highest level.
@@ -123,7 +125,7 @@ pub struct Learner {
 /// The bucket of a length.
 fn bucket(length: u32) -> usize {
     let length = length.max(1);
-    let power = length.ilog2();
+    let power = length.checked_ilog2().unwrap_or(0);
     // The three bits after the first one.
     let rest = if power >= 3 { length >> power.wrapping_sub(3) } else { length << 3 >> power } & 7;
     (power.wrapping_mul(8).wrapping_add(rest) as usize).min(BUCKETS - 1)
@@ -132,7 +134,7 @@ fn bucket(length: u32) -> usize {
 /// The longest length in a bucket. (Short lengths have a whole bucket each, with empty ones between.)
 fn longest_in(bucket: usize) -> u32 {
     let next = bucket.saturating_add(1) as u32;
-    let start = u64::from(next % 8 + 8) << (next / 8);
+    let start = u64::from(next % 8 + 8).checked_shl(next / 8).unwrap_or(u64::MAX);
     start.div_ceil(8).saturating_sub(1).clamp(1, u64::from(ANY)) as u32
 }
 
@@ -182,7 +184,8 @@ impl Learner {
         let levels = PRIORITIES as u64;
         // Rounded. Unscheduled bytes have three at least, so that the shortest messages do not wait behind the first
         // bytes of long ones: a step beyond Homa, which has one if few bytes are unscheduled.
-        let share = (total / 1024).saturating_mul(levels).saturating_mul(2) / (all / 1024).max(1);
+        let all_kib = NonZero::new(all / 1024).unwrap_or(NonZero::<u64>::MIN);
+        let share = (total / 1024).saturating_mul(levels).saturating_mul(2) / all_kib;
         let for_unscheduled = (share.saturating_add(1) / 2).clamp(3, levels - 1);
         let mut longest = [ANY; PRIORITIES];
         let mut sum = 0u64;
@@ -192,7 +195,7 @@ impl Learner {
             sum = sum.saturating_add(*bytes);
             // The lowest of them takes all that is longer.
             while level > lowest {
-                let above = (PRIORITIES - level) as u64;
+                let above = PRIORITIES.saturating_sub(level) as u64;
                 if u128::from(sum) * u128::from(for_unscheduled)
                     < u128::from(total) * u128::from(above)
                 {

@@ -17,6 +17,8 @@
 //! Where bytes are lost, less is sent: a path may have a slower link than ours, or a short queue. The share of the full
 //! window halves with a loss, once in a round trip, and grows with what arrives.
 
+use ::core::num::NonZero;
+
 use super::config::Config;
 
 /// A minimum is forgotten after one to two of these.
@@ -74,9 +76,9 @@ impl Share {
             return;
         }
         self.bytes = self.bytes.saturating_add(bytes);
-        let step = (window / GROWTH).max(1);
+        let step = NonZero::new(window / GROWTH).unwrap_or(NonZero::<u32>::MIN);
         let grown = (self.bytes / step).min(u32::from(WHOLE));
-        self.bytes = self.bytes.saturating_sub(grown.saturating_mul(step));
+        self.bytes = self.bytes.saturating_sub(grown.saturating_mul(step.get()));
         self.parts = self.parts.saturating_add(grown as u16).min(WHOLE);
     }
 }
@@ -238,7 +240,7 @@ impl ResponseLimit {
             return Self::NONE;
         }
         // Rounded down to a power of two: 256 << (n - 1); at least that.
-        let power = (share / 256).max(1).ilog2().saturating_add(1);
+        let power = (share / 256).checked_ilog2().unwrap_or(0).saturating_add(1);
         Self(power.min(15) as u8)
     }
 

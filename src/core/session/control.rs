@@ -70,9 +70,10 @@ impl ControlWindow {
             return false;
         }
         match self.end.checked_sub(counter) {
-            // Below `end`, and the shift is below 128, as `check` says.
-            Some(age @ 1..) => self.seen |= 1 << age.wrapping_sub(1),
-            _ => {
+            Some(age @ 1..=Self::SIZE) => self.seen |= 1 << age.wrapping_sub(1),
+            // Older: `check` refused it.
+            Some(1..) => return false,
+            Some(0) | None => {
                 let end = counter.wrapping_add(1);
                 let shift = u32::try_from(end.wrapping_sub(self.end)).unwrap_or(u32::MAX);
                 self.seen = self.seen.checked_shl(shift).unwrap_or(0) | 1;
