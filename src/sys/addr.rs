@@ -121,26 +121,28 @@ impl fmt::Display for Addr {
         if let Some([a, b, c, d]) = self.as_v4() {
             return write!(f, "{a}.{b}.{c}.{d}");
         }
-        // The first of the longest runs of zeros becomes "::" (RFC 5952).
-        let word = |i: usize| u16::from_be_bytes([self.0[2 * i], self.0[2 * i + 1]]);
-        let (mut best, mut best_len, mut i) = (8, 1, 0);
-        while i < 8 {
-            let run = (i..8).take_while(|&j| word(j) == 0).count();
-            if run > best_len {
-                (best, best_len) = (i, run);
+        let mut words = [0; 8];
+        for (word, bytes) in words.iter_mut().zip(self.0.chunks_exact(2)) {
+            if let [high, low] = *bytes {
+                *word = u16::from_be_bytes([high, low]);
             }
-            i += run.max(1);
         }
-        let mut i = 0;
-        while i < 8 {
-            if i == best {
-                write!(f, "::")?;
-                i += best_len;
-                continue;
+        // The first of the longest runs of zeros becomes "::" (RFC 5952); one zero alone does not.
+        let (mut zeros, mut longest) = (8..8, 1);
+        for i in 0..8 {
+            let run = words.iter().skip(i).take_while(|word| **word == 0).count();
+            if run > longest {
+                (zeros, longest) = (i..i.saturating_add(run), run);
             }
-            let colon = if i == 0 || i == best.wrapping_add(best_len) { "" } else { ":" };
-            write!(f, "{colon}{:x}", word(i))?;
-            i += 1;
+        }
+        for (i, word) in words.iter().enumerate() {
+            if i == zeros.start {
+                write!(f, "::")?;
+            }
+            if !zeros.contains(&i) {
+                let colon = if i == 0 || i == zeros.end { "" } else { ":" };
+                write!(f, "{colon}{word:x}")?;
+            }
         }
         Ok(())
     }

@@ -218,9 +218,9 @@ impl<'a> Pieces<'a> {
         let p = piece.as_mut_ptr().cast::<c_void>();
         // SAFETY: the entry was just initialised; the piece is valid, of that length.
         self.linear &= unsafe { bindings::shim_sg_set(entry.as_mut_ptr(), p, piece.len() as u32) };
-        self.len += piece.len();
+        self.len = self.len.saturating_add(piece.len());
         *at = piece;
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         Ok(())
     }
 

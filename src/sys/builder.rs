@@ -27,7 +27,8 @@ impl SkbBuilder {
     /// payload to keep linear. `fclone`: it is going to be kept, and clones of it sent. ENOMEM.
     #[inline]
     pub fn new(headroom: usize, linear: usize, fclone: bool, flags: Flags) -> Result<Self> {
-        let size = u32::try_from(headroom + linear).map_err(|_| EINVAL)?;
+        let size =
+            headroom.checked_add(linear).and_then(|n| u32::try_from(n).ok()).ok_or(EINVAL)?;
         let alloc_flags = if fclone { bindings::SKB_ALLOC_FCLONE } else { 0 };
         // SAFETY: callable from any context that `flags` allows.
         let skb = unsafe {
@@ -37,7 +38,7 @@ impl SkbBuilder {
         let mut skb = unsafe { SkBuff::from_raw(NonNull::new(skb).ok_or(ENOMEM)?) };
         let raw = skb.raw_mut();
         raw.data = raw.data.wrapping_add(headroom);
-        raw.tail += headroom as u32;
+        raw.tail = raw.tail.saturating_add(headroom as u32);
         Ok(Self { skb, exclusive: true })
     }
 
@@ -67,7 +68,7 @@ impl SkbBuilder {
     /// How many more fragments it can take.
     pub fn frag_slots_left(&self) -> usize {
         // SAFETY: the shared info is valid as long as the packet.
-        MAX_FRAGS - usize::from(unsafe { (*self.skb.shinfo()).nr_frags })
+        MAX_FRAGS.saturating_sub(usize::from(unsafe { (*self.skb.shinfo()).nr_frags }))
     }
 
     /// Appends bytes of a program. EFAULT, ENOMEM; EMSGSIZE if no fragment is left. After an error the packet is of no use. Process context.
@@ -117,8 +118,8 @@ impl SkbBuilder {
             let raw = self.skb.raw_mut();
             let tail = raw.head.wrapping_add(raw.tail as usize);
             fill(tail, len)?;
-            raw.tail += len as u32;
-            raw.len += len as u32;
+            raw.tail = raw.tail.saturating_add(len as u32);
+            raw.len = raw.len.saturating_add(len as u32);
             return Ok(());
         }
         // SAFETY: as our caller promises.
@@ -147,42 +148,36 @@ impl SkbBuilder {
             // SAFETY: as above. From `offset` to `size`, the page is ours to hand out.
             let (page, offset, n, to) = unsafe {
                 let offset = (*pfrag).offset;
-                let n = len.min(((*pfrag).size - offset) as usize);
+                let room = (*pfrag).size.checked_sub(offset).ok_or(ENOMEM)?;
+                let n = len.min(room as usize) as u32;
                 let base = bindings::shim_page_address((*pfrag).page).cast::<u8>();
                 ((*pfrag).page, offset, n, base.add(offset as usize))
             };
-            let shinfo = self.skb.shinfo();
+            // The page pointer is the netmem reference of an ordinary page.
+            let netmem = page as bindings::netmem_ref;
             // SAFETY: the shared info is valid and ours alone.
-            let last = unsafe { usize::from((*shinfo).nr_frags) };
-            let grows = self.exclusive && last != 0 && {
-                // SAFETY: below nr_frags. (The page pointer is the netmem reference of an ordinary page.)
-                let frag = unsafe { &(*shinfo).frags[last - 1] };
-                frag.netmem == page as bindings::netmem_ref && frag.offset + frag.len == offset
-            };
-            if !grows && last == MAX_FRAGS {
-                return Err(EMSGSIZE);
+            let shinfo = unsafe { &mut *self.skb.shinfo() };
+            let used = usize::from(shinfo.nr_frags);
+            let last = shinfo.frags.get(..used).and_then(|frags| frags.last());
+            let grows = self.exclusive
+                && last.is_some_and(|frag| {
+                    frag.netmem == netmem && frag.offset.checked_add(frag.len) == Some(offset)
+                });
+            let slot = if grows { used.saturating_sub(1) } else { used };
+            let frag = shinfo.frags.get_mut(slot).ok_or(EMSGSIZE)?;
+            fill(to, n as usize)?;
+            if grows {
+                frag.len = frag.len.saturating_add(n);
+            } else {
+                // SAFETY: the page is valid; the fragment holds this reference to it.
+                unsafe { bindings::shim_get_page(page) };
+                *frag = bindings::skb_frag_t { netmem, len: n, offset };
+                shinfo.nr_frags = shinfo.nr_frags.saturating_add(1);
             }
-            fill(to, n)?;
-            // SAFETY: the slot is there; a new fragment holds a reference to its page.
-            unsafe {
-                if grows {
-                    (*shinfo).frags[last - 1].len += n as u32;
-                } else {
-                    bindings::shim_get_page(page);
-                    (*shinfo).frags[last] = bindings::skb_frag_t {
-                        netmem: page as bindings::netmem_ref,
-                        len: n as u32,
-                        offset,
-                    };
-                    (*shinfo).nr_frags += 1;
-                }
-                (*pfrag).offset += n as u32;
-            }
-            let raw = self.skb.raw_mut();
-            raw.len += n as u32;
-            raw.data_len += n as u32;
-            raw.truesize += n as u32;
-            len -= n;
+            // SAFETY: as above.
+            unsafe { (*pfrag).offset = (*pfrag).offset.saturating_add(n) };
+            self.skb.count_nonlinear(n, n);
+            len = len.saturating_sub(n as usize);
         }
         Ok(())
     }
@@ -199,9 +194,11 @@ impl SkbBuilder {
             if linear > self.tailroom() {
                 return Err(EMSGSIZE);
             }
-            self.append(&from.head()[offset..offset + linear])?;
+            let bytes = from.head().get(offset..).and_then(|bytes| bytes.get(..linear));
+            self.append(bytes.ok_or(EINVAL)?)?;
         }
-        let (mut skip, mut left) = ((offset + linear) - headlen.min(offset + linear), len - linear);
+        let mut skip = offset.saturating_sub(headlen);
+        let mut left = len.saturating_sub(linear);
         if left == 0 {
             return Ok(());
         }
@@ -225,10 +222,7 @@ impl SkbBuilder {
                 bindings::shim_frag_ref(&frag);
                 (*to).frags[last] = frag;
                 (*to).nr_frags += 1;
-                let raw = self.skb.raw_mut();
-                raw.len += frag.len;
-                raw.data_len += frag.len;
-                raw.truesize += frag.len;
+                self.skb.count_nonlinear(frag.len, frag.len);
                 left -= frag.len as usize;
                 if left == 0 {
                     return Ok(());
@@ -243,7 +237,7 @@ impl SkbBuilder {
     #[inline]
     pub fn write_at(&mut self, offset: usize, mut bytes: &[u8]) -> bool {
         for run in self.runs_mut(offset, bytes.len()) {
-            let (now, later) = bytes.split_at(run.len());
+            let Some((now, later)) = bytes.split_at_checked(run.len()) else { return false };
             run.copy_from_slice(now);
             bytes = later;
         }

@@ -79,7 +79,8 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
             return ptr::null_mut();
         }
         // So that the header becomes linear if the packet is held.
-        (*cb(skb)).data_offset += header.len() as c_int;
+        let payload_at = at.saturating_add(header.len());
+        (*cb(skb)).data_offset = payload_at as c_int;
 
         let mut entry = (*head).next;
         while entry != head {
@@ -93,7 +94,7 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
             let begin = usize::from(h.meta().transport_header);
             let first = slice::from_raw_parts(h.raw().head.wrapping_add(begin), header.len());
             // What else it has is payload, unless others are chained to it.
-            let payload = (h.headroom() + h.len()).saturating_sub(begin + header.len());
+            let payload = h.len_from_head(begin.saturating_add(header.len()));
             let chained = !(*h.shinfo()).frag_list.is_null();
             let verdict = match P::gro_same(first, header, payload) {
                 // A local sender still uses the shared info of what it keeps: nothing may be added there.
@@ -107,7 +108,7 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
                     continue;
                 }
                 GroVerdict::FlushHeld => return held,
-                GroVerdict::Merge => match merge(held, skb, at + header.len(), payload) {
+                GroVerdict::Merge => match merge(held, skb, payload_at, payload) {
                     Merged::Yes => return ptr::null_mut(),
                     // Whatever comes next is not its continuation.
                     Merged::Last => return held,
@@ -169,7 +170,8 @@ const fn aligned<T>() -> u32 {
 
 /// SKB_TRUESIZE of what a packet has besides its fragments.
 fn truesize_of_head(skb: &Skb) -> u32 {
-    skb.raw().end + aligned::<bindings::sk_buff>() + aligned::<bindings::skb_shared_info>()
+    const STRUCTS: u32 = aligned::<bindings::sk_buff>() + aligned::<bindings::skb_shared_info>();
+    skb.raw().end.saturating_add(STRUCTS)
 }
 
 /// Moves the payload of `skb`, which begins at `offset` from `data` on, behind that of `held`, which has `held_payload`
@@ -221,12 +223,12 @@ unsafe fn merge(
             if skip >= (*new).len {
                 return Merged::No;
             }
-            (*new).offset += skip;
+            (*new).offset = (*new).offset.saturating_add(skip);
             (*new).len -= skip;
             ptr::copy_nonoverlapping(new, frags.add(have), add);
             (*to).nr_frags = (have + add) as u8;
             (*from).nr_frags = 0;
-            s.raw_mut().len -= s.raw().data_len;
+            s.raw_mut().len = headlen as u32;
             s.raw_mut().data_len = 0;
             (*bits(skb)).set_free(FREE);
             truesize_of_head(s)
@@ -244,13 +246,10 @@ unsafe fn merge(
         };
         let truesize = s.raw().truesize.saturating_sub(kept);
         s.raw_mut().truesize = kept;
-        let raw = h.raw_mut();
-        raw.len += payload as u32;
-        raw.data_len += payload as u32;
-        raw.truesize += truesize;
+        h.count_nonlinear(payload as u32, truesize);
         (*to).gso_size = size as u16;
         (*to).flags |= (*from).flags & bindings::SKBFL_SHARED_FRAG as u8;
-        (*cb(held)).count += 1;
+        (*cb(held)).count = (*cb(held)).count.saturating_add(1);
         (*bits(skb)).set_same_flow(1);
         if payload < size || (*cb(held)).count >= MAX_CHAIN {
             Merged::Last
@@ -284,15 +283,11 @@ unsafe fn chain(held: *mut bindings::sk_buff, skb: *mut bindings::sk_buff, at: u
             (*last).__bindgen_anon_1.__bindgen_anon_1.next = skb;
         }
         (*cb(held)).__bindgen_anon_1.__bindgen_anon_2.last = skb;
-        (*cb(held)).count += 1;
+        (*cb(held)).count = (*cb(held)).count.saturating_add(1);
         // The chain is charged to nobody (a sender on this host could be charged for both): IP would see to that in a moment, too.
         bindings::shim_skb_orphan(held);
         bindings::shim_skb_orphan(skb);
-        let (len, truesize) = ((*skb).len, (*skb).truesize);
-        let raw = h.raw_mut();
-        raw.data_len += len;
-        raw.len += len;
-        raw.truesize += truesize;
+        h.count_nonlinear((*skb).len, (*skb).truesize);
         (*h.shinfo()).flags |= (*s.shinfo()).flags & bindings::SKBFL_SHARED_FRAG as u8;
         (*bits(skb)).set_same_flow(1);
         true

@@ -74,25 +74,24 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Calls `f(index, the transport header, payload length)` on each.
-    pub fn for_each_header(&mut self, mut f: impl FnMut(usize, &mut [u8], usize)) -> Result {
+    /// Calls `f(the transport header, payload length)` on each.
+    pub fn for_each_header(&mut self, mut f: impl FnMut(&mut [u8], usize)) -> Result {
         let mut at = self.first.as_ptr();
-        let mut i = 0;
         while !at.is_null() {
             // SAFETY: the list is ours.
             let skb = unsafe { Skb::from_raw(at) };
             let header = usize::from(skb.meta().transport_header);
-            let end = skb.headroom() + skb.headlen();
-            if header + self.header_len > end || skb.is_header_cloned() {
+            let payload_at = header.saturating_add(self.header_len);
+            let linear_end = skb.headroom().saturating_add(skb.headlen());
+            if payload_at > linear_end || skb.is_header_cloned() {
                 return Err(EINVAL);
             }
-            let len = (skb.headroom() + skb.len()) - header - self.header_len;
+            let len = skb.len_from_head(payload_at);
             // SAFETY: within the linear part, which nobody else sees.
             let bytes = unsafe {
                 slice::from_raw_parts_mut(skb.raw().head.wrapping_add(header), self.header_len)
             };
-            f(i, bytes, len);
-            i += 1;
+            f(bytes, len);
             // SAFETY: the list is linked by `next`.
             at = unsafe { skb.raw().__bindgen_anon_1.__bindgen_anon_1.next };
         }

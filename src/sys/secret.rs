@@ -54,7 +54,7 @@ impl SecretBuf {
     /// Appends bytes; false (and nothing changed) if they do not fit.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() > self.capacity - self.len {
+        if bytes.len() > self.capacity.saturating_sub(self.len) {
             return false;
         }
         // SAFETY: within the capacity, by the check; memory that is ours alone does not overlap the slice.
@@ -62,7 +62,7 @@ impl SecretBuf {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.as_ptr().add(self.len), bytes.len())
         };
         // INVARIANT: initialised by the copy.
-        self.len += bytes.len();
+        self.len = self.len.saturating_add(bytes.len());
         true
     }
 }

@@ -184,7 +184,7 @@ impl Skb {
     /// How many of them are in the linear part.
     #[inline]
     pub fn headlen(&self) -> usize {
-        (self.raw().len - self.raw().data_len) as usize
+        self.raw().len.saturating_sub(self.raw().data_len) as usize
     }
 
     /// Whether some are elsewhere (fragments, frag_list).
@@ -196,7 +196,7 @@ impl Skb {
     /// Room in front of `data`.
     #[inline]
     pub fn headroom(&self) -> usize {
-        self.raw().data as usize - self.raw().head as usize
+        (self.raw().data as usize).saturating_sub(self.raw().head as usize)
     }
 
     /// Room behind the linear part, as long as it is all there is.
@@ -205,7 +205,30 @@ impl Skb {
         if self.is_nonlinear() {
             return 0;
         }
-        (self.raw().end - self.raw().tail) as usize
+        self.raw().end.saturating_sub(self.raw().tail) as usize
+    }
+
+    /// How many bytes there are from the distance `at` to `head` on (the headers' offsets are of that kind).
+    #[inline]
+    pub(super) fn len_from_head(&self, at: usize) -> usize {
+        self.headroom().saturating_add(self.len()).saturating_sub(at)
+    }
+
+    /// Counts bytes that were added behind the linear part, as skb_len_add().
+    #[inline]
+    pub(super) fn count_nonlinear(&mut self, bytes: u32, truesize: u32) {
+        let raw = self.raw_mut();
+        raw.len = raw.len.saturating_add(bytes);
+        raw.data_len = raw.data_len.saturating_add(bytes);
+        raw.truesize = raw.truesize.saturating_add(truesize);
+    }
+
+    /// Counts bytes that were taken away from there.
+    pub(super) fn uncount_nonlinear(&mut self, bytes: u32, truesize: u32) {
+        let raw = self.raw_mut();
+        raw.len = raw.len.saturating_sub(bytes);
+        raw.data_len = raw.data_len.saturating_sub(bytes);
+        raw.truesize = raw.truesize.saturating_sub(truesize);
     }
 
     /// What it costs in memory.
@@ -235,9 +258,9 @@ impl Skb {
         if n > self.len() {
             return false;
         }
+        let more = n.saturating_sub(self.headlen());
         // SAFETY: the packet is valid, and there are so many bytes behind the linear part.
-        let tail =
-            unsafe { bindings::__pskb_pull_tail(self.as_raw(), (n - self.headlen()) as i32) };
+        let tail = unsafe { bindings::__pskb_pull_tail(self.as_raw(), more as i32) };
         !tail.is_null()
     }
 
@@ -257,7 +280,7 @@ impl Skb {
             return false;
         }
         let raw = self.raw_mut();
-        raw.len -= n as u32;
+        raw.len = raw.len.saturating_sub(n as u32);
         raw.data = raw.data.wrapping_add(n);
         true
     }
@@ -283,7 +306,7 @@ impl Skb {
         }
         let raw = self.raw_mut();
         raw.data = raw.data.wrapping_sub(bytes.len());
-        raw.len += bytes.len() as u32;
+        raw.len = raw.len.saturating_add(bytes.len() as u32);
         // SAFETY: the headroom is there, and nobody else's.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), raw.data, bytes.len()) };
         Ok(())
@@ -312,7 +335,7 @@ impl Skb {
             return false;
         }
         let dataref = self.dataref();
-        (dataref & 0xffff) - (dataref >> 16) != 1
+        (dataref & 0xffff).wrapping_sub(dataref >> 16) != 1
     }
 
     /// Makes the linear part private. ENOMEM.
@@ -324,10 +347,11 @@ impl Skb {
         to_result(unsafe { bindings::pskb_expand_head(self.as_raw(), 0, 0, gfp(flags)) })
     }
 
-    /// Makes the linear part private, with at least `room` bytes in front. ENOMEM.
+    /// Makes the linear part private, with at least `room` bytes in front. ENOMEM; EINVAL if no packet could have so many.
     #[cold]
     pub fn make_headroom(&mut self, room: usize, flags: Flags) -> Result {
-        let more = room.saturating_sub(self.headroom()).next_multiple_of(64) as i32;
+        let more = room.saturating_sub(self.headroom()).checked_next_multiple_of(64);
+        let more = more.and_then(|n| i32::try_from(n).ok()).ok_or(EINVAL)?;
         // SAFETY: the packet is valid, and we are its only user.
         to_result(unsafe { bindings::pskb_expand_head(self.as_raw(), more, 0, gfp(flags)) })
     }

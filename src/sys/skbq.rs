@@ -74,7 +74,7 @@ impl SkbQueue {
                 false => (*links(next)).prev = skb,
             }
         }
-        self.len += 1;
+        self.len = self.len.wrapping_add(1);
     }
 
     /// Takes a packet out.
@@ -97,7 +97,7 @@ impl SkbQueue {
                 true => self.last = prev,
                 false => (*links(next)).prev = prev,
             }
-            self.len -= 1;
+            self.len = self.len.wrapping_sub(1);
             SkBuff::from_raw(skb)
         }
     }

@@ -164,7 +164,7 @@ impl Sock {
 
     /// Sets SO_ERROR, and wakes everyone to see it.
     pub fn set_err(&self, err: Error) {
-        atomic!(AtomicI32, self, sk_err).store(-err.to_errno(), Ordering::Relaxed);
+        atomic!(AtomicI32, self, sk_err).store(err.to_errno().wrapping_neg(), Ordering::Relaxed);
         // SAFETY: the sock is alive.
         unsafe { bindings::sk_error_report(self.as_raw()) }
     }
@@ -176,7 +176,7 @@ impl Sock {
         if err.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        kernel::error::to_result(-err.swap(0, Ordering::Relaxed))
+        kernel::error::to_result(err.swap(0, Ordering::Relaxed).wrapping_neg())
     }
 
     #[inline]

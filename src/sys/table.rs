@@ -40,9 +40,9 @@ impl<T: Send + Sync> Table<T> {
         Ok(Self { buckets: vec, mask: n - 1, count: AtomicUsize::new(0) })
     }
 
-    fn bucket(&self, hash: u64) -> &SpinLockBh<Bucket<T>> {
-        // The mask keeps it in bounds. (Truncation is wanted.)
-        &self.buckets[hash as usize & self.mask]
+    /// The bucket of a hash: the mask keeps it in bounds, so there always is one. (Truncation is wanted.)
+    fn bucket(&self, hash: u64) -> Option<&SpinLockBh<Bucket<T>>> {
+        self.buckets.get(hash as usize & self.mask)
     }
 
     /// How many entries there are; exact when nobody writes.
@@ -82,13 +82,13 @@ impl<T: Send + Sync> Table<T> {
         mut is: impl FnMut(&T) -> bool,
         f: impl FnOnce(&Arc<T>) -> R,
     ) -> Option<R> {
-        let bucket = self.bucket(hash).lock();
+        let bucket = self.bucket(hash)?.lock();
         bucket.iter().find(|(h, item)| *h == hash && is(item)).map(|(_, item)| f(item))
     }
 
     /// Adds an entry. ENOMEM.
     pub fn insert(&self, hash: u64, item: Arc<T>) -> Result {
-        self.push(&mut self.bucket(hash).lock(), hash, item)
+        self.push(&mut self.bucket(hash).ok_or(EINVAL)?.lock(), hash, item)
     }
 
     /// Adds an entry, unless one with this hash and `same(entry)` is there: then returns that one.
@@ -98,7 +98,7 @@ impl<T: Send + Sync> Table<T> {
         item: Arc<T>,
         mut same: impl FnMut(&T) -> bool,
     ) -> Result<Option<Arc<T>>> {
-        let mut bucket = self.bucket(hash).lock();
+        let mut bucket = self.bucket(hash).ok_or(EINVAL)?.lock();
         if let Some((_, there)) = bucket.iter().find(|(h, i)| *h == hash && same(i)) {
             return Ok(Some(there.clone()));
         }
@@ -113,7 +113,7 @@ impl<T: Send + Sync> Table<T> {
         mut is: impl FnMut(&T) -> bool,
         make: impl FnOnce() -> Result<Arc<T>>,
     ) -> Result<Arc<T>> {
-        let mut bucket = self.bucket(hash).lock();
+        let mut bucket = self.bucket(hash).ok_or(EINVAL)?.lock();
         if let Some((_, there)) = bucket.iter().find(|(h, i)| *h == hash && is(i)) {
             return Ok(there.clone());
         }
@@ -125,7 +125,10 @@ impl<T: Send + Sync> Table<T> {
 
     /// Takes this very object out; false if it was not there.
     pub fn remove(&self, hash: u64, item: &Arc<T>) -> bool {
-        let mut bucket = self.bucket(hash).lock();
+        let Some(bucket) = self.bucket(hash) else {
+            return false;
+        };
+        let mut bucket = bucket.lock();
         let Some(at) = bucket.iter().position(|(_, i)| Arc::ptr_eq(i, item)) else {
             return false;
         };

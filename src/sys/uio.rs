@@ -248,7 +248,7 @@ impl<'a> Iterator for Cmsgs<'a> {
         if len < HEADER || len > all.len() {
             return Some(Err(EINVAL));
         }
-        self.0 = all.get(len.next_multiple_of(8)..).unwrap_or(&[]);
+        self.0 = len.checked_next_multiple_of(8).and_then(|end| all.get(end..)).unwrap_or(&[]);
         Some(Ok(Cmsg { level: word(8), kind: word(12), data: &all[HEADER..len] }))
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {
     let header = header_len(skb)?;
     let mut segments = skb.cut(header)?;
     let mut place: Option<u32> = None;
-    segments.for_each_header(|_, header, payload| {
+    segments.for_each_header(|header, payload| {
         let Some(sequence) = header.get_mut(at::SEQUENCE..).and_then(<[u8]>::first_chunk_mut)
         else {
             return;

@@ -67,7 +67,7 @@ pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
                     .add(usize::from(code))
             };
             fatal = e.fatal() != 0;
-            Error::from_errno(-e.errno)
+            Error::from_errno(e.errno.wrapping_neg())
         }
         bindings::ICMP_TIME_EXCEEDED => EHOSTUNREACH,
         bindings::ICMP_PARAMETERPROB => {
@@ -146,7 +146,7 @@ pub(super) unsafe extern "C" fn err6<P: DatagramProtocol>(
         dest: addr(24),
         kind,
         code,
-        err: Error::from_errno(-err),
+        err: Error::from_errno(err.wrapping_neg()),
         fatal,
         mtu,
     };

@@ -41,9 +41,9 @@ impl Skb {
     /// Bytes of the network header; zeros if it is not linear, as it is in all packets that IP delivers.
     #[inline]
     fn ip_bytes<const N: usize>(&self, at: usize) -> [u8; N] {
-        let end = self.raw().data as usize + self.headlen();
+        let end = (self.raw().data as usize).saturating_add(self.headlen());
         let start = self.network_header().wrapping_add(at);
-        if start as usize + N > end {
+        if (start as usize).saturating_add(N) > end {
             return [0; N];
         }
         // SAFETY: between head and the end of the linear part.
@@ -138,10 +138,7 @@ impl Skb {
                     &mut (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next,
                     ptr::null_mut(),
                 );
-                let raw = self.raw_mut();
-                raw.len -= (*skb.as_ptr()).len;
-                raw.data_len -= (*skb.as_ptr()).len;
-                raw.truesize = raw.truesize.saturating_sub((*skb.as_ptr()).truesize);
+                self.uncount_nonlinear((*skb.as_ptr()).len, (*skb.as_ptr()).truesize);
                 let skb_iif = self.meta().skb_iif;
                 match NonNull::new(bindings::shim_skb_share_check(skb.as_ptr(), gfp(GFP_ATOMIC))) {
                     Some(skb) => {

@@ -30,7 +30,7 @@ impl Sock {
     pub fn wmem(&self) -> usize {
         let n = atomic!(AtomicI32, self, sk_wmem_alloc).load(Ordering::Relaxed);
         // The sock itself counts as one.
-        usize::try_from(n - 1).unwrap_or(0)
+        usize::try_from(n.saturating_sub(1)).unwrap_or(0)
     }
 
     /// Bytes charged for receiving.
