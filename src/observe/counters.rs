@@ -217,7 +217,8 @@ impl Stats {
 
     /// Packets (or segments, where the stack or the device cuts them) sent.
     pub(crate) fn segments_sent(&self) -> u64 {
-        (Counter::DataSent as usize..=Counter::AcksSent as usize).map(|i| self.sum(i)).sum()
+        (Counter::DataSent as usize..=Counter::AcksSent as usize)
+            .fold(0, |sum, i| u64::wrapping_add(sum, self.sum(i)))
     }
 }
 

@@ -50,14 +50,9 @@ impl ProcNet<COUNTERS> for Net {
         print(this, m, false);
         line(m, "segments_sent", this.stats.segments_sent());
         let (mut receive, mut send) = (0, 0);
-        for bucket in 0.. {
-            let Some(sockets) = this.sockets_in(bucket) else {
-                break;
-            };
-            for socket in sockets {
-                receive += socket.sk.rmem() as u64;
-                send += socket.sk.wmem() as u64;
-            }
+        for socket in (0..usize::MAX).map_while(|bucket| this.sockets_in(bucket)).flatten() {
+            receive = u64::wrapping_add(receive, socket.sk.rmem() as u64);
+            send = u64::wrapping_add(send, socket.sk.wmem() as u64);
         }
         line(m, "memory_receive", receive);
         line(m, "memory_send", send);
@@ -94,7 +89,7 @@ impl ProcNetList<SOCKETS> for Net {
     fn seek(this: &Self, pos: u64) -> Option<u64> {
         match pos.checked_sub(1) {
             None => Some(0),
-            Some(bucket) => Some(next_bucket(this, bucket)? + 1),
+            Some(bucket) => next_bucket(this, bucket)?.checked_add(1),
         }
     }
 
@@ -135,7 +130,7 @@ impl ProcNetList<RPCS> for Net {
         let per_socket = Endpoint::RPC_BUCKETS as u64;
         let bucket = next_bucket(this, place / per_socket)?;
         // In the same bucket of ports, go on; in a later one, begin.
-        Some((bucket * per_socket).max(place) + 1)
+        bucket.checked_mul(per_socket)?.max(place).checked_add(1)
     }
 
     fn show(this: &Self, pos: u64, m: &SeqFile) {
@@ -188,7 +183,7 @@ fn show_rpc(socket: &Endpoint, rpc: &Rpc, m: &SeqFile) {
 fn next_bucket(this: &Net, bucket: u64) -> Option<u64> {
     let mut bucket = usize::try_from(bucket).ok()?;
     while this.sockets_in(bucket)?.is_empty() {
-        bucket += 1;
+        bucket = bucket.checked_add(1)?;
     }
     Some(bucket as u64)
 }

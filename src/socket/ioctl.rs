@@ -113,7 +113,7 @@ fn abort(sock: &Socket, arg: UserPtr) -> Result<i32> {
     }
     let end = |rpc: &kernel::sync::Arc<Rpc>| match args.error {
         0 => endpoint.forget(rpc),
-        error => endpoint.fail(rpc, Error::from_errno(-(error as i32))),
+        error => endpoint.fail(rpc, Error::from_errno((error as i32).wrapping_neg())),
     };
     if args.id != 0 {
         let found = endpoint.find_any(|rpc| rpc.is_client() && rpc.visible_id == args.id);

@@ -61,7 +61,7 @@ pub(super) fn copy_out(
         let len = length.saturating_sub(from).min(BPAGE_SIZE);
         let mut dest = UserDest::new(start.wrapping_add(*offset as usize), len as usize)?;
         incoming.copy_out(from, len, dest.iter())?;
-        from += len;
+        from = from.saturating_add(len);
     }
     Ok(())
 }

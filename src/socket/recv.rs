@@ -163,7 +163,7 @@ fn describe(rpc: &Rpc, endpoint: &Endpoint, msg: &mut MsgHdr<'_>, error: Option<
         id: rpc.visible_id,
         cookie: rpc.cookie,
         flags: 0,
-        error: error.map_or(0, |e| -e.to_errno()),
+        error: error.map_or(0, |e| e.to_errno().wrapping_neg()),
         peer: [0; 28],
         reserved: 0,
     };

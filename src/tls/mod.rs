@@ -14,7 +14,7 @@ use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{Arc, SetOnce};
 
 use crate::observe::counters::Counter;
-use crate::protocol::layout::Layout;
+use crate::protocol::layout::{div_up, Layout};
 use crate::protocol::session::control::{ControlSender, ControlWindow};
 use crate::protocol::session::ids::{Ids, IdsError};
 use crate::protocol::session::preamble::Preamble;
@@ -220,7 +220,7 @@ impl Session {
 pub(crate) fn layout(version: TlsVersion, plaintext: u32, segment: u32) -> Option<Layout> {
     let largest = u32::from(MAX_RECORD).min(segment).checked_sub(version.record_overhead())?;
     let largest = largest.max(u32::from(MIN_RECORD));
-    let records = plaintext.div_ceil(largest).max(1);
-    let size = plaintext.div_ceil(records).max(u32::from(MIN_RECORD));
+    let records = div_up(plaintext, largest).max(1);
+    let size = div_up(plaintext, records).max(u32::from(MIN_RECORD));
     Layout::sealed(plaintext, size, version.record_overhead())
 }

@@ -26,6 +26,18 @@ plain! {
     }
 }
 
+impl Part {
+    /// Its bytes in the stream.
+    fn range(&self) -> Range {
+        Range { start: self.start, end: self.end }
+    }
+
+    /// Where in the packet byte `at` of the stream is.
+    fn place_of(&self, at: u32) -> u32 {
+        self.skip.saturating_add(at.saturating_sub(self.start))
+    }
+}
+
 /// The received part of one message.
 pub(crate) struct Incoming {
     /// Packets with bytes that are still needed, in the order of the stream, disjoint.
@@ -197,10 +209,9 @@ impl Incoming {
             None => {
                 for skb in self.parts.iter() {
                     let part: Part = skb.cb();
-                    let bytes = Range { start: part.start, end: part.end };
-                    if let Some(bytes) = bytes.intersect(&wanted) {
-                        let at = part.skip + (bytes.start - part.start);
-                        skb.copy_to_iter(at as usize, to, bytes.len() as usize)?;
+                    if let Some(bytes) = part.range().intersect(&wanted) {
+                        let at = part.place_of(bytes.start) as usize;
+                        skb.copy_to_iter(at, to, bytes.len() as usize)?;
                     }
                 }
                 Ok(())
@@ -236,13 +247,11 @@ impl Sealed {
         let mut buf = SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
         for skb in parts.iter() {
             let part: Part = skb.cb();
-            let Some(bytes) =
-                (Range { start: part.start, end: part.end }).intersect(&record.stream)
-            else {
+            let Some(bytes) = part.range().intersect(&record.stream) else {
                 continue;
             };
-            let at = part.skip.wrapping_add(bytes.start.wrapping_sub(part.start));
-            for run in skb.runs(at as usize, bytes.len() as usize) {
+            let at = part.place_of(bytes.start) as usize;
+            for run in skb.runs(at, bytes.len() as usize) {
                 if !buf.append(run) {
                     return Err(OpenError::BadRecord);
                 }
@@ -250,7 +259,7 @@ impl Sealed {
         }
         let plaintext = keys.open_record(buf, record.plaintext.len() as u16, id, record.index)?;
         *self.slot(record.index).ok_or(OpenError::BadRecord)? = Some(plaintext);
-        self.opened += 1;
+        self.opened = self.opened.saturating_add(1);
         Ok(())
     }
 
@@ -275,7 +284,7 @@ impl Sealed {
             let record = self.layout.record(index).ok_or(EBADMSG)?;
             if let Some(bytes) = record.plaintext.intersect(&wanted) {
                 let plaintext = self.get(record.index).ok_or(EBADMSG)?;
-                let at = (bytes.start - record.plaintext.start) as usize;
+                let at = bytes.start.saturating_sub(record.plaintext.start) as usize;
                 let text = plaintext.text().get(at..).ok_or(EBADMSG)?;
                 to.copy_to(text.get(..bytes.len() as usize).ok_or(EBADMSG)?)?;
             }
@@ -290,13 +299,13 @@ fn cut_out(parts: &mut SkbQueue, held: &mut usize, range: Range) {
     let mut right = None;
     parts.for_each_mut(|skb| {
         let mut part: Part = skb.cb();
-        let Some(hit) = (Range { start: part.start, end: part.end }).intersect(&range) else {
+        let Some(hit) = part.range().intersect(&range) else {
             return;
         };
         if part.start < hit.start && hit.end < part.end {
             // A piece on either side: the right one gets a packet of its own.
             if let Ok(mut clone) = skb.try_clone(GFP_ATOMIC) {
-                let skip = part.skip + (hit.end - part.start);
+                let skip = part.place_of(hit.end);
                 clone.set_cb(&Part { start: hit.end, end: part.end, skip });
                 *held = held.saturating_add(clone.truesize());
                 right = Some(clone);
@@ -305,7 +314,7 @@ fn cut_out(parts: &mut SkbQueue, held: &mut usize, range: Range) {
         } else if part.start < hit.start {
             part.end = hit.start;
         } else {
-            part.skip += hit.end - part.start;
+            part.skip = part.place_of(hit.end);
             part.start = hit.end;
         }
         skb.set_cb(&part);

@@ -373,7 +373,7 @@ impl Store {
             // calls our own callback.
             skb.set_gso(Gso {
                 size: cut.packet() as u16,
-                segs: len.div_ceil(cut.packet()) as u16,
+                segs: cut.packets_for(len) as u16,
                 kind: Gso::SCTP,
             });
         }

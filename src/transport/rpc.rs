@@ -223,7 +223,7 @@ impl Rpc {
         let bytes = Self::charge_for(length);
         let ok = self.sk.charge_rmem(bytes);
         if ok {
-            state.charged += bytes;
+            state.charged = state.charged.saturating_add(bytes);
         }
         ok
     }
@@ -236,7 +236,7 @@ impl Rpc {
             return;
         }
         self.sk.force_charge_rmem(bytes);
-        state.charged += bytes;
+        state.charged = state.charged.saturating_add(bytes);
     }
 
     /// Gives back what the incoming message reserved.
