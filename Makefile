@@ -25,7 +25,7 @@ help:
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
 	@echo 'make sim     the simulator: 12,000 seeds of faults, W2 to W5 on 144 hosts (long)'
 	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
-	@echo 'make lint    rustfmt, clippy, checkpatch, shellcheck'
+	@echo 'make lint    rustfmt, clippy, checkpatch, shellcheck, ways to a panic'
 	@echo 'make stats   size of the module, lines and unsafe blocks per folder'
 	@echo 'make clean   removes what was built (the cache stays)'
 
@@ -64,7 +64,7 @@ sim: setup
 fuzz: setup
 	@scripts/fuzz
 
-lint: setup
+lint: build
 	@scripts/lint
 
 stats: build
