@@ -10,7 +10,6 @@
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
 #include <linux/security.h>
-#include <linux/skbuff_ref.h>
 #include <net/gro.h>
 #include <net/icmp.h>
 #include <net/ip.h>
@@ -18,7 +17,6 @@
 #include <net/ip6_route.h>
 #include <net/inet_sock.h>
 #include <net/ipv6.h>
-#include <net/xfrm.h>
 #include "shim.h"
 
 int shim_next_possible_cpu(int cpu)
@@ -37,16 +35,6 @@ bool shim_hrtimer_runs_here(struct hrtimer *timer)
 {
 	return in_serving_softirq() && hrtimer_callback_running(timer) &&
 	       timer->base->cpu_base->cpu == raw_smp_processor_id();
-}
-
-struct net *shim_maybe_get_net(struct net *net)
-{
-	return maybe_get_net(net);
-}
-
-void shim_put_net(struct net *net)
-{
-	put_net(net);
 }
 
 void shim_sock_hold(struct sock *sk)
@@ -86,19 +74,6 @@ void shim_sk_wake_readers(struct sock *sk)
 	rcu_read_unlock();
 }
 
-void shim_sk_wake_writers(struct sock *sk)
-{
-	struct socket_wq *wq;
-
-	rcu_read_lock();
-	wq = rcu_dereference(sk->sk_wq);
-	if (skwq_has_sleeper(wq))
-		wake_up_interruptible_sync_poll(&wq->wait, EPOLLOUT |
-						EPOLLWRNORM | EPOLLWRBAND);
-	sk_wake_async_rcu(sk, SOCK_WAKE_SPACE, POLL_OUT);
-	rcu_read_unlock();
-}
-
 bool shim_can_nonlocal_bind(struct sock *sk, bool v4)
 {
 	return v4 ? inet_can_nonlocal_bind(sock_net(sk), inet_sk(sk)) :
@@ -114,11 +89,6 @@ void shim_sock_poll_wait(struct file *file, struct socket *sock,
 void *shim_frag_address(const skb_frag_t *frag)
 {
 	return skb_frag_address_safe(frag);
-}
-
-void shim_frag_ref(const skb_frag_t *frag)
-{
-	__skb_frag_ref((skb_frag_t *)frag);
 }
 
 struct page_frag *shim_task_frag(void)
@@ -146,23 +116,9 @@ void shim_skb_orphan(struct sk_buff *skb)
 	skb_orphan(skb);
 }
 
-void shim_skb_forget_path(struct sk_buff *skb)
-{
-	skb_dst_drop(skb);
-	nf_reset_ct(skb);
-	secpath_reset(skb);
-}
-
 void shim_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst)
 {
 	skb_dst_set_noref(skb, dst);
-}
-
-bool shim_policy_check(struct sock *sk, struct sk_buff *skb)
-{
-	return skb->protocol == htons(ETH_P_IPV6) ?
-		xfrm6_policy_check(sk, XFRM_POLICY_IN, skb) :
-		xfrm4_policy_check(sk, XFRM_POLICY_IN, skb);
 }
 
 void *shim_gro_header(struct sk_buff *skb, unsigned int len)

@@ -13,7 +13,6 @@
 #include <linux/poll.h>
 #include <linux/scatterlist.h>
 #include <linux/skbuff.h>
-#include <linux/skbuff_ref.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
@@ -32,10 +31,6 @@ struct shim_event {
 	u32 what_len;
 };
 
-/* netns.rs */
-struct net *shim_maybe_get_net(struct net *net);
-void shim_put_net(struct net *net);
-
 /* sock.rs, proto.rs */
 void shim_sock_hold(struct sock *sk);
 void shim_sock_put(struct sock *sk);
@@ -43,22 +38,18 @@ void shim_sock_set_rcu_free(struct sock *sk);
 void shim_sock_inuse_add(struct sock *sk, int val);
 void shim_sk_drops_inc(struct sock *sk);
 void shim_sk_wake_readers(struct sock *sk);
-void shim_sk_wake_writers(struct sock *sk);
 bool shim_can_nonlocal_bind(struct sock *sk, bool v4);
 void shim_sock_poll_wait(struct file *file, struct socket *sock,
 			 poll_table *wait);
 
 /* skb.rs, builder.rs, gro.rs */
 void *shim_frag_address(const skb_frag_t *frag);
-void shim_frag_ref(const skb_frag_t *frag);
 struct page_frag *shim_task_frag(void);
 void *shim_page_address(struct page *page);
 void shim_get_page(struct page *page);
 struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp);
 void shim_skb_orphan(struct sk_buff *skb);
-void shim_skb_forget_path(struct sk_buff *skb);
 void shim_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
-bool shim_policy_check(struct sock *sk, struct sk_buff *skb);
 void *shim_gro_header(struct sk_buff *skb, unsigned int len);
 void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,
 			 unsigned int offset);

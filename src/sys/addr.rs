@@ -56,15 +56,6 @@ impl Addr {
         }
     }
 
-    /// Which protocol carries packets to this address.
-    pub const fn family(&self) -> Family {
-        if self.is_v4() {
-            Family::V4
-        } else {
-            Family::V6
-        }
-    }
-
     /// `::` or `0.0.0.0`.
     pub fn is_any(&self) -> bool {
         *self == Self::ANY || *self == Self::ANY_V4
@@ -86,14 +77,6 @@ impl Addr {
     /// fe80::/10
     pub fn is_link_local(&self) -> bool {
         self.0[0] == 0xfe && self.0[1] & 0xc0 == 0x80
-    }
-
-    /// 127.0.0.0/8 or ::1
-    pub fn is_loopback(&self) -> bool {
-        match self.as_v4() {
-            Some(b) => b[0] == 127,
-            None => self.words() == [0, 1u64.to_be()],
-        }
     }
 
     pub(super) const fn from_in6(addr: &bindings::in6_addr) -> Addr {

@@ -1,101 +1,54 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the module needs of the kernel's C: bindgen turns these headers, and the
- * wrappers of src/shim, into Rust (see Kbuild and bindings.rs).
+ * wrappers of src/shim, into Rust (see Kbuild and homa_bindings.rs).
  */
 #include <crypto/aead.h>
-#include <linux/bpf-cgroup.h>
-#include <linux/cpumask.h>
-#include <linux/debugfs.h>
-#include <linux/errqueue.h>
-#include <linux/etherdevice.h>
-#include <linux/highmem.h>
+#include <crypto/aes-gcm.h>
+#include <linux/filter.h>
 #include <linux/hrtimer.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
-#include <linux/if_vlan.h>
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/inetdevice.h>
-#include <linux/interrupt.h>
-#include <linux/io_uring.h>
-#include <linux/jhash.h>
-#include <linux/jiffies.h>
-#include <linux/jump_label.h>
-#include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/net.h>
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
-#include <linux/percpu_counter.h>
-#include <linux/pid_namespace.h>
 #include <linux/poll.h>
 #include <linux/proc_fs.h>
 #include <linux/random.h>
-#include <linux/rculist.h>
-#include <linux/rculist_nulls.h>
-#include <linux/refcount.h>
-#include <linux/rhashtable.h>
-#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/seq_file_net.h>
-#include <linux/siphash.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
 #include <linux/spinlock.h>
 #include <linux/sysctl.h>
-#include <linux/timer.h>
 #include <linux/tracepoint.h>
-#include <linux/u64_stats_sync.h>
 #include <linux/uio.h>
-#include <linux/vmalloc.h>
 #include <linux/wait.h>
-#include <linux/workqueue.h>
 
 #include <net/addrconf.h>
-#include <net/busy_poll.h>
-#include <net/checksum.h>
-#include <net/dsfield.h>
 #include <net/dst.h>
-#include <net/dst_cache.h>
 #include <net/flow.h>
 #include <net/gro.h>
 #include <net/gso.h>
 #include <net/icmp.h>
 #include <net/inet_common.h>
-#include <net/inet_ecn.h>
 #include <net/inet_sock.h>
 #include <net/ip.h>
-#include <net/ip6_checksum.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 #include <net/protocol.h>
 #include <net/route.h>
-#include <net/rps.h>
-#include <net/snmp.h>
 #include <net/sock.h>
-#include <net/tcp.h>
-#include <net/tls.h>
 #include <net/transp_v6.h>
-#include <net/udp.h>
-#include <net/xfrm.h>
-
-#include <crypto/aead.h>
-#include <crypto/aes.h>
-#include <crypto/aes-gcm.h>
-#include <crypto/gcm.h>
-#include <crypto/hash.h>
-#include <crypto/sha2.h>
-#include <crypto/utils.h>
-
-#include <uapi/linux/sock_diag.h>
-#include <uapi/linux/tls.h>
 
 #include "shim.h"
 #include "trace.h"

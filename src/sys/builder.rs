@@ -4,22 +4,17 @@
 
 use super::{
     gfp,
-    skb::{RawRuns, Runs, SkBuff, Skb},
+    skb::{RawRuns, SkBuff, Skb},
     uio::IovIter,
 };
 use ::core::{marker::PhantomData, ptr, ptr::NonNull, slice};
 use homa_bindings as bindings;
 use kernel::{alloc::Flags, prelude::*};
 
-/// How many fragments a packet can have. One is up to 32 KiB, and grows while payload is appended.
-pub const MAX_FRAGS: usize = bindings::MAX_SKB_FRAGS as usize;
-
 /// A packet that nobody else has seen. It has room for headers in front; payload is appended (to the linear part while it fits there
 /// whole, then to page fragments), encrypted in place, and the packet [`finish`](Self::finish)ed.
 pub struct SkbBuilder {
     skb: SkBuff,
-    /// Nobody else sees the fragments either.
-    exclusive: bool,
 }
 
 impl SkbBuilder {
@@ -39,36 +34,7 @@ impl SkbBuilder {
         let raw = skb.raw_mut();
         raw.data = raw.data.wrapping_add(headroom);
         raw.tail = raw.tail.saturating_add(headroom as u32);
-        Ok(Self { skb, exclusive: true })
-    }
-
-    /// Bytes so far.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.skb.len()
-    }
-
-    /// Whether there are none.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.skb.is_empty()
-    }
-
-    /// What it costs in memory.
-    pub fn truesize(&self) -> usize {
-        self.skb.truesize()
-    }
-
-    /// Bytes that still fit into the linear part; none once there are fragments.
-    #[inline]
-    pub fn tailroom(&self) -> usize {
-        self.skb.tailroom()
-    }
-
-    /// How many more fragments it can take.
-    pub fn frag_slots_left(&self) -> usize {
-        // SAFETY: the shared info is valid as long as the packet.
-        MAX_FRAGS.saturating_sub(usize::from(unsafe { (*self.skb.shinfo()).nr_frags }))
+        Ok(Self { skb })
     }
 
     /// Appends bytes of a program. EFAULT, ENOMEM; EMSGSIZE if no fragment is left. After an error the packet is of no use. Process context.
@@ -78,7 +44,7 @@ impl SkbBuilder {
         unsafe { self.append_with(len, |to, n| from.copy_from_raw(to, n)) }
     }
 
-    /// Appends bytes. In softirq only what fits into the linear part: see [`Self::tailroom`]; else EMSGSIZE.
+    /// Appends bytes. In softirq only what fits into the linear part; else EMSGSIZE.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> Result {
         let mut rest = bytes;
@@ -88,18 +54,6 @@ impl SkbBuilder {
                 let (now, later) = rest.split_at_checked(n).ok_or(EINVAL)?;
                 ptr::copy_nonoverlapping(now.as_ptr(), to, n);
                 rest = later;
-                Ok(())
-            })
-        }
-    }
-
-    /// Appends zeros: room for a tag, say. Contexts as for [`Self::append`].
-    #[inline]
-    pub fn append_zeroed(&mut self, len: usize) -> Result {
-        // SAFETY: the closure writes all bytes.
-        unsafe {
-            self.append_with(len, |to, n| {
-                ptr::write_bytes(to, 0, n);
                 Ok(())
             })
         }
@@ -159,10 +113,9 @@ impl SkbBuilder {
             let shinfo = unsafe { &mut *self.skb.shinfo() };
             let used = usize::from(shinfo.nr_frags);
             let last = shinfo.frags.get(..used).and_then(|frags| frags.last());
-            let grows = self.exclusive
-                && last.is_some_and(|frag| {
-                    frag.netmem == netmem && frag.offset.checked_add(frag.len) == Some(offset)
-                });
+            let grows = last.is_some_and(|frag| {
+                frag.netmem == netmem && frag.offset.checked_add(frag.len) == Some(offset)
+            });
             let slot = if grows { used.saturating_sub(1) } else { used };
             let frag = shinfo.frags.get_mut(slot).ok_or(EMSGSIZE)?;
             fill(to, n as usize)?;
@@ -182,58 +135,7 @@ impl SkbBuilder {
         Ok(())
     }
 
-    /// Appends a part of another packet: fragments are shared, not copied (what was linear is copied, and must fit into
-    /// the linear part here). EMSGSIZE if it does not fit; then the packet is of no use. No more writing afterwards. Any context.
-    pub fn append_shared(&mut self, from: &Skb, offset: usize, len: usize) -> Result {
-        if offset.checked_add(len).is_none_or(|end| end > from.len()) {
-            return Err(EINVAL);
-        }
-        let headlen = from.headlen();
-        let linear = len.min(headlen.saturating_sub(offset));
-        if linear != 0 {
-            if linear > self.tailroom() {
-                return Err(EMSGSIZE);
-            }
-            let bytes = from.head().get(offset..).and_then(|bytes| bytes.get(..linear));
-            self.append(bytes.ok_or(EINVAL)?)?;
-        }
-        let mut skip = offset.saturating_sub(headlen);
-        let mut left = len.saturating_sub(linear);
-        if left == 0 {
-            return Ok(());
-        }
-        self.exclusive = false;
-        // SAFETY: both shared infos are valid, ours is ours alone; a new fragment holds a reference to its page.
-        unsafe {
-            let (to, from) = (self.skb.shinfo(), from.shinfo());
-            for i in 0..usize::from((*from).nr_frags) {
-                let mut frag = (*from).frags[i];
-                if skip >= frag.len as usize {
-                    skip -= frag.len as usize;
-                    continue;
-                }
-                let last = usize::from((*to).nr_frags);
-                if last == MAX_FRAGS {
-                    return Err(EMSGSIZE);
-                }
-                frag.offset += skip as u32;
-                frag.len = left.min(frag.len as usize - skip) as u32;
-                skip = 0;
-                bindings::shim_frag_ref(&frag);
-                (*to).frags[last] = frag;
-                (*to).nr_frags += 1;
-                self.skb.count_nonlinear(frag.len, frag.len);
-                left -= frag.len as usize;
-                if left == 0 {
-                    return Ok(());
-                }
-            }
-        }
-        // The rest is on a frag_list.
-        Err(EMSGSIZE)
-    }
-
-    /// Overwrites bytes that are there already; false if they are not (or shared).
+    /// Overwrites bytes that are there already; false if they are not.
     #[inline]
     pub fn write_at(&mut self, offset: usize, mut bytes: &[u8]) -> bool {
         for run in self.runs_mut(offset, bytes.len()) {
@@ -244,18 +146,11 @@ impl SkbBuilder {
         bytes.is_empty()
     }
 
-    /// Contiguous runs of what is there, to encrypt it in place. (None of a packet with shared fragments.)
+    /// Contiguous runs of what is there, to encrypt it in place.
     #[inline]
     pub fn runs_mut(&mut self, offset: usize, len: usize) -> RunsMut<'_> {
-        let len = if self.exclusive { len } else { 0 };
         // SAFETY: the packet is valid while it is borrowed.
         RunsMut(unsafe { RawRuns::new(self.skb.as_raw(), offset, len) }, PhantomData)
-    }
-
-    /// Contiguous runs of what is there.
-    #[inline]
-    pub fn runs(&self, offset: usize, len: usize) -> Runs<'_> {
-        self.skb.runs(offset, len)
     }
 
     /// Puts a header in front. ENOBUFS without headroom.

@@ -28,8 +28,6 @@ pub enum GroVerdict {
     Chain,
     /// Not those two; perhaps with one that is held besides.
     Separate,
-    /// Hand up what is held, and begin anew with this one.
-    FlushHeld,
 }
 
 /// As many as UDP chains.
@@ -107,7 +105,6 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
                     (*bits(held)).set_same_flow(0);
                     continue;
                 }
-                GroVerdict::FlushHeld => return held,
                 GroVerdict::Merge => match merge(held, skb, payload_at, payload) {
                     Merged::Yes => return ptr::null_mut(),
                     // Whatever comes next is not its continuation.

@@ -22,33 +22,13 @@ pub struct GsoSkb<'a> {
 }
 
 impl GsoSkb<'_> {
-    /// Payload bytes of each piece.
-    pub fn gso_size(&self) -> usize {
-        self.skb().gso().map_or(0, |g| usize::from(g.size))
-    }
-
-    /// The whole length from the transport header on.
-    pub fn len(&self) -> usize {
-        self.skb().len()
-    }
-
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The first `n` bytes.
     pub fn header(&mut self, n: usize) -> Option<&[u8]> {
         // SAFETY: valid while the callback runs, and ours.
         unsafe { Skb::from_raw(self.skb) }.pull_head(n)
     }
 
-    fn skb(&self) -> &Skb {
-        // SAFETY: valid while the callback runs.
-        unsafe { &*Skb::from_raw(self.skb) }
-    }
-
-    /// Cuts it: each piece gets a copy of all headers (`header_len` bytes of them are the transport's), and up to [`Self::gso_size`] bytes of
+    /// Cuts it: each piece gets a copy of all headers (`header_len` bytes of them are the transport's), and up to `gso_size` bytes of
     /// payload. EINVAL if the packet is shorter than its header.
     pub fn cut(&mut self, header_len: usize) -> Result<Segments> {
         // SAFETY: valid while the callback runs, and ours.

@@ -41,7 +41,7 @@ check! {
     msghdr: msg_name, msg_namelen, msg_iter, msg_flags, msg_controllen;
     napi_gro_cb: data_offset, flush, count;
     net: net_cookie, gen, proc_net;
-    net_device: flags, ifindex, nd_net, features, gso_max_size, gso_max_segs, gso_ipv4_max_size;
+    net_device: ifindex, nd_net, gso_max_size, gso_ipv4_max_size;
     net_offload: callbacks;
     net_protocol: handler, err_handler;
     pernet_operations: init, pre_exit, exit, id, size;
@@ -49,7 +49,7 @@ check! {
     proto_ops: owner, bind, poll, ioctl, setsockopt, sendmsg, recvmsg, mmap;
     rtable: rt_flags;
     seq_file: file, private;
-    sk_buff: sk, cb, len, data_len, queue_mapping, tail, end, head, data, truesize;
+    sk_buff: sk, cb, len, data_len, tail, end, head, data, truesize;
     skb_shared_info: nr_frags, gso_size, gso_segs, frag_list, gso_type, dataref, frags;
     sock: sk_backlog, sk_rcvbuf, sk_data_ready, sk_rcvtimeo, sk_err, sk_wmem_alloc, sk_sndtimeo, sk_priority,
         sk_mark, sk_uid, sk_ino, sk_protocol, sk_sndbuf, sk_shutdown, sk_state_change;

@@ -5,7 +5,7 @@
 use homa_bindings as bindings;
 use kernel::{
     bindings as kb, ffi,
-    sync::lock::{Backend, Guard, Lock},
+    sync::lock::{Backend, Lock},
 };
 
 /// A spin lock that disables bottom halves while it is held: for data that process context and softirq
@@ -14,9 +14,6 @@ use kernel::{
 /// Pinned, and initialised in place: `#[pin] x: SpinLockBh<T>` and `x <- new_spinlock_bh!(value, "name")`.
 /// `lock()` and `try_lock()` return guards. Each use of the macro is a lockdep class of its own.
 pub type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
-
-/// What [`SpinLockBh`]'s `lock()` returns; dropping it unlocks.
-pub type SpinLockBhGuard<'a, T> = Guard<'a, T, SpinLockBhBackend>;
 
 /// The initialiser of a [`SpinLockBh`]: `new_spinlock_bh!(value)` or `new_spinlock_bh!(value, "name")`.
 macro_rules! new_spinlock_bh {

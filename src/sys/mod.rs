@@ -18,8 +18,8 @@
 //! kernel crate's are calls into C, and what is needed here (relaxed loads and stores, counters) means the
 //! same in both memory models.
 
-// Not everything has a user yet; and what is public here would be so in the kernel crate.
-#![allow(dead_code, unreachable_pub, unused_macros)]
+// What is public here would be so in the kernel crate.
+#![allow(unreachable_pub)]
 
 pub mod addr;
 pub mod aead;

@@ -6,7 +6,6 @@ use super::addr::Addr;
 use ::core::{
     marker::PhantomData,
     mem,
-    ops::Deref,
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
@@ -50,14 +49,6 @@ impl Net {
         unsafe { (*self.as_raw()).net_cookie }
     }
 
-    /// A counted reference, which keeps the namespace from being torn down; None if that has begun.
-    ///
-    /// (Sockets hold one. Per-namespace state must not, or the namespace never goes.)
-    pub fn get_ref(&self) -> Option<NetRef> {
-        // SAFETY: the memory of the namespace is valid.
-        NonNull::new(unsafe { bindings::shim_maybe_get_net(self.as_raw()) }).map(NetRef)
-    }
-
     /// Whether one can bind to the address here: it belongs to this host. `scope`: the device, for link-local ones.
     pub fn is_local(&self, addr: &Addr, scope: u32) -> bool {
         if addr.is_v4() {
@@ -77,48 +68,6 @@ impl Net {
         }
         // SAFETY: as above; `dev` is NULL or valid in this RCU section.
         unsafe { bindings::ipv6_chk_addr(self.as_raw(), &in6, dev, 0) != 0 }
-    }
-}
-
-impl PartialEq for Net {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        ptr::eq(self, other)
-    }
-}
-
-/// An owned reference to a namespace.
-///
-/// # Invariants
-///
-/// Holds one reference.
-pub struct NetRef(NonNull<bindings::net>);
-
-// SAFETY: as for `Net`.
-unsafe impl Send for NetRef {}
-// SAFETY: as for `Net`.
-unsafe impl Sync for NetRef {}
-
-impl Deref for NetRef {
-    type Target = Net;
-
-    fn deref(&self) -> &Net {
-        // SAFETY: the reference keeps it alive.
-        unsafe { Net::from_raw(self.0.as_ptr()) }
-    }
-}
-
-impl Clone for NetRef {
-    fn clone(&self) -> Self {
-        // SAFETY: the namespace is alive, by our own reference.
-        NetRef(unsafe { NonNull::new_unchecked(bindings::shim_maybe_get_net(self.as_raw())) })
-    }
-}
-
-impl Drop for NetRef {
-    fn drop(&mut self) {
-        // SAFETY: the reference is ours.
-        unsafe { bindings::shim_put_net(self.0.as_ptr()) }
     }
 }
 

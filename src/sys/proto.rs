@@ -99,7 +99,6 @@ pub trait DatagramProtocol: Sized + 'static {
 #[rustfmt::skip]
 mod epoll {
     pub(super) const EPOLLIN: u32     = 0x0001;
-    pub(super) const EPOLLPRI: u32    = 0x0002;
     pub(super) const EPOLLOUT: u32    = 0x0004;
     pub(super) const EPOLLERR: u32    = 0x0008;
     pub(super) const EPOLLHUP: u32    = 0x0010;
@@ -120,18 +119,6 @@ impl PollEvents {
     pub const READABLE: Self = Self(epoll::EPOLLIN | epoll::EPOLLRDNORM);
     /// EPOLLOUT
     pub const WRITABLE: Self = Self(epoll::EPOLLOUT | epoll::EPOLLWRNORM | epoll::EPOLLWRBAND);
-    /// EPOLLPRI
-    pub const PRIORITY: Self = Self(epoll::EPOLLPRI);
-    /// EPOLLERR
-    pub const ERROR: Self = Self(epoll::EPOLLERR);
-}
-
-impl ops::BitOr for PollEvents {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
 impl ops::BitOrAssign for PollEvents {
@@ -143,20 +130,12 @@ impl ops::BitOrAssign for PollEvents {
 /// What ICMP said.
 #[derive(Clone, Copy)]
 pub struct IcmpError {
-    /// Our address, in the packet that it is about.
-    pub source: Addr,
-    /// The peer's.
+    /// The peer's address, in the packet that it is about.
     pub dest: Addr,
-    /// ICMP's (or ICMPv6's) type.
-    pub kind: u8,
-    /// Its code.
-    pub code: u8,
     /// What it means, as an errno.
     pub err: Error,
     /// There is no hope (as against a hint).
     pub fatal: bool,
-    /// The packet was too big: what the path takes.
-    pub mtu: Option<u32>,
 }
 
 /// What C allocates for a socket.

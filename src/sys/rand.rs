@@ -21,12 +21,6 @@ pub fn below(n: u32) -> u32 {
     ((u64::from(u32()) * u64::from(n)) >> 32) as u32
 }
 
-/// Fills a buffer with random bytes.
-pub fn fill(out: &mut [u8]) {
-    // SAFETY: the slice is writable for its length.
-    unsafe { bindings::get_random_bytes(out.as_mut_ptr().cast(), out.len()) }
-}
-
 /// A secret key for hash tables whose keys a peer chooses.
 ///
 /// The hash multiplies to 128 bits and folds, twice: some ten instructions, a good spread in all bits. Somebody
@@ -47,28 +41,10 @@ impl HashKey {
         (product as u64) ^ (product >> 64) as u64
     }
 
-    /// The hash of one word.
-    #[inline]
-    pub fn hash1(&self, a: u64) -> u64 {
-        Self::fold(Self::fold(a ^ self.0[0], self.0[1]) ^ self.0[2], self.0[0])
-    }
-
-    /// The hash of two words.
-    #[inline]
-    pub fn hash2(&self, a: u64, b: u64) -> u64 {
-        Self::fold(Self::fold(a ^ self.0[0], b ^ self.0[1]) ^ a, self.0[2])
-    }
-
     /// The hash of three words.
     #[inline]
     pub fn hash3(&self, a: u64, b: u64, c: u64) -> u64 {
         let ab = Self::fold(a ^ self.0[0], b ^ self.0[1]) ^ a;
         Self::fold(ab ^ self.0[1], c ^ self.0[2]) ^ ab
-    }
-}
-
-impl Default for HashKey {
-    fn default() -> Self {
-        Self::new()
     }
 }

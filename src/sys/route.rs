@@ -48,7 +48,6 @@ pub struct Dst {
     cookie: u32,
     family: Family,
     source: Addr,
-    dest: Addr,
     /// Output functions ask for a mutable one, but only read it when the packet has a route.
     flow: Opaque<bindings::flowi>,
 }
@@ -113,14 +112,7 @@ impl Dst {
         let (dst, rt_flags) =
             unsafe { (NonNull::new_unchecked(&raw mut (*rt).dst), (*rt).rt_flags) };
         // INVARIANT: as above.
-        let dst = Dst {
-            dst,
-            cookie: 0,
-            family: Family::V4,
-            source,
-            dest: flow.dest,
-            flow: Opaque::new(fl),
-        };
+        let dst = Dst { dst, cookie: 0, family: Family::V4, source, flow: Opaque::new(fl) };
         if rt_flags & bindings::RTCF_BROADCAST != 0 {
             return Err(EACCES);
         }
@@ -159,7 +151,7 @@ impl Dst {
         };
         let source = Addr::from_in6(&fl6.saddr);
         // INVARIANT: as above.
-        Ok(Dst { dst, cookie, family: Family::V6, source, dest: flow.dest, flow: Opaque::new(fl) })
+        Ok(Dst { dst, cookie, family: Family::V6, source, flow: Opaque::new(fl) })
     }
 
     /// Whether it is still the route to take.
@@ -178,18 +170,6 @@ impl Dst {
     #[inline]
     pub fn source(&self) -> Addr {
         self.source
-    }
-
-    /// The destination.
-    #[inline]
-    pub fn dest(&self) -> Addr {
-        self.dest
-    }
-
-    /// Which protocol carries them.
-    #[inline]
-    pub fn family(&self) -> Family {
-        self.family
     }
 
     /// The largest IP packet, headers included.
@@ -228,11 +208,6 @@ impl Dst {
         self.with_dev(|dev| dev.ifindex as u32)
     }
 
-    /// Whether it stays on this host.
-    pub fn is_loopback(&self) -> bool {
-        self.with_dev(|dev| dev.flags & bindings::net_device_flags_IFF_LOOPBACK != 0)
-    }
-
     /// Bytes that the device takes in one packet to be cut (at most 65536: longer ones need IP options that we do not write).
     pub fn gso_max_size(&self) -> usize {
         self.with_dev(|dev| match self.family {
@@ -240,16 +215,6 @@ impl Dst {
             Family::V6 => dev.gso_max_size,
         } as usize)
             .min(65536)
-    }
-
-    /// Pieces that the device cuts one packet into, at most.
-    pub fn gso_max_segs(&self) -> usize {
-        self.with_dev(|dev| usize::from(dev.gso_max_segs))
-    }
-
-    /// What the device can do.
-    pub fn features(&self) -> Features {
-        Features(self.with_dev(|dev| dev.features))
     }
 
     /// What the device says its speed is: Mbit/s. Process context; takes a lock of the whole network stack: ask rarely.
@@ -319,7 +284,6 @@ impl Clone for Dst {
             cookie: self.cookie,
             family: self.family,
             source: self.source,
-            dest: self.dest,
             // SAFETY: as above.
             flow: Opaque::new(unsafe { *self.flow.get() }),
         }
@@ -330,47 +294,5 @@ impl Drop for Dst {
     fn drop(&mut self) {
         // SAFETY: the reference is ours.
         unsafe { bindings::dst_release(self.dst.as_ptr()) }
-    }
-}
-
-/// NETIF_F_* of a device.
-#[derive(Clone, Copy)]
-pub struct Features(u64);
-
-impl Features {
-    fn has(self, bit: u32) -> bool {
-        self.0 & (1 << bit) != 0
-    }
-
-    /// Takes packets in fragments.
-    pub fn sg(self) -> bool {
-        self.has(bindings::NETIF_F_SG_BIT)
-    }
-
-    /// Cuts TCP over IPv4.
-    pub fn tso4(self) -> bool {
-        self.has(bindings::NETIF_F_TSO_BIT)
-    }
-
-    /// Cuts TCP over IPv6.
-    pub fn tso6(self) -> bool {
-        self.has(bindings::NETIF_F_TSO6_BIT)
-    }
-
-    /// Encrypts TLS.
-    pub fn hw_tls_tx(self) -> bool {
-        self.has(bindings::NETIF_F_HW_TLS_TX_BIT)
-    }
-
-    /// Fills in any checksum.
-    pub fn hw_csum(self) -> bool {
-        self.has(bindings::NETIF_F_HW_CSUM_BIT)
-    }
-
-    /// Cuts packets of these [`Gso`](super::skb::Gso) kinds by itself.
-    pub fn gso(self, kind: u32) -> bool {
-        // SKB_GSO_* and NETIF_F_GSO_* have the same order.
-        let need = u64::from(kind) << bindings::NETIF_F_GSO_SHIFT;
-        self.0 & need == need
     }
 }

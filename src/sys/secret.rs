@@ -100,11 +100,6 @@ impl Drop for SecretBuf {
 pub struct Secret<const N: usize>([u8; N]);
 
 impl<const N: usize> Secret<N> {
-    /// Takes the bytes.
-    pub fn new(bytes: [u8; N]) -> Self {
-        Self(bytes)
-    }
-
     /// All zeros.
     pub fn zeroed() -> Self {
         Self([0; N])
@@ -130,22 +125,4 @@ impl<const N: usize> Drop for Secret<N> {
         // SAFETY: an array of bytes.
         unsafe { wipe(self.0.as_mut_ptr(), N) };
     }
-}
-
-/// Wipes any value of plain bytes, such as a key that was copied from a program.
-pub fn wipe_value<T: super::user::Plain>(value: &mut T) {
-    let bytes = super::user::as_mut_bytes(value);
-    // SAFETY: a slice of bytes.
-    unsafe { wipe(bytes.as_mut_ptr(), bytes.len()) };
-}
-
-/// Compares in a time that depends on the lengths only.
-pub fn equal(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    // SAFETY: both slices are readable for that length.
-    let differ =
-        unsafe { bindings::__crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) };
-    differ == 0
 }

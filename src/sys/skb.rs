@@ -43,7 +43,7 @@ unsafe impl Send for Skb {}
 // SAFETY: what can be done with `&Skb` only reads.
 unsafe impl Sync for Skb {}
 
-/// An owned packet. Dropping it is kfree_skb: a loss, which drop monitors see. See [`Self::consume`].
+/// An owned packet. Dropping it is kfree_skb: a loss, which drop monitors see.
 ///
 /// # Invariants
 ///
@@ -97,20 +97,6 @@ impl SkBuff {
     #[inline]
     pub(super) fn into_raw(self) -> *mut bindings::sk_buff {
         mem::ManuallyDrop::new(self).0.as_ptr()
-    }
-
-    /// Frees a packet that served its purpose.
-    #[inline]
-    pub fn consume(self) {
-        // SAFETY: it is ours.
-        unsafe { bindings::consume_skb(self.into_raw()) }
-    }
-
-    /// Frees a packet that did not.
-    #[inline]
-    pub fn drop_with(self, reason: DropReason) {
-        // SAFETY: it is ours.
-        unsafe { bindings::sk_skb_reason_drop(ptr::null(), self.into_raw(), reason.0) }
     }
 }
 
@@ -173,12 +159,6 @@ impl Skb {
     #[inline]
     pub fn len(&self) -> usize {
         self.raw().len as usize
-    }
-
-    /// Whether there are none.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// How many of them are in the linear part.
@@ -285,15 +265,6 @@ impl Skb {
         true
     }
 
-    /// Cuts it to `len` bytes, if it is longer. ENOMEM.
-    pub fn trim(&mut self, len: usize) -> Result {
-        if len >= self.len() {
-            return Ok(());
-        }
-        // SAFETY: the packet is valid, and longer than that.
-        to_result(unsafe { bindings::___pskb_trim(self.as_raw(), len as u32) })
-    }
-
     /// Puts `bytes` in front. ENOBUFS without headroom; EBUSY if others see the headers, or if this is a packet kept for
     /// sending clones (push onto the clone).
     #[inline]
@@ -354,15 +325,6 @@ impl Skb {
         let more = more.and_then(|n| i32::try_from(n).ok()).ok_or(EINVAL)?;
         // SAFETY: the packet is valid, and we are its only user.
         to_result(unsafe { bindings::pskb_expand_head(self.as_raw(), more, 0, gfp(flags)) })
-    }
-
-    /// The linear part, if it is private.
-    pub fn head_mut(&mut self) -> Option<&mut [u8]> {
-        if self.is_cloned() {
-            return None;
-        }
-        // SAFETY: `data` points at `headlen` bytes, which nobody else sees.
-        Some(unsafe { slice::from_raw_parts_mut(self.raw().data, self.headlen()) })
     }
 
     /// Contiguous runs that make up `len` bytes from `offset` on: linear part, fragments, frag_list, in order. If the packet ends

@@ -40,12 +40,6 @@ impl SkbQueue {
         Self { first: ptr::null_mut(), last: ptr::null_mut(), len: 0 }
     }
 
-    /// Whether there are none.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.first.is_null()
-    }
-
     /// How many there are.
     #[inline]
     pub fn len(&self) -> usize {
@@ -109,46 +103,11 @@ impl SkbQueue {
         unsafe { self.link(self.last, skb) }
     }
 
-    /// Adds in front.
-    #[inline]
-    pub fn push_front(&mut self, skb: SkBuff) {
-        // SAFETY: NULL is allowed.
-        unsafe { self.link(ptr::null_mut(), skb) }
-    }
-
     /// Takes the first.
     #[inline]
     pub fn pop_front(&mut self) -> Option<SkBuff> {
         // SAFETY: on the list.
         NonNull::new(self.first).map(|skb| unsafe { self.unlink(skb) })
-    }
-
-    /// Takes the last.
-    #[inline]
-    pub fn pop_back(&mut self) -> Option<SkBuff> {
-        // SAFETY: on the list.
-        NonNull::new(self.last).map(|skb| unsafe { self.unlink(skb) })
-    }
-
-    /// The first.
-    #[inline]
-    pub fn front(&self) -> Option<&Skb> {
-        // SAFETY: on the list, which is borrowed.
-        (!self.first.is_null()).then(|| unsafe { &*Skb::from_raw(self.first) })
-    }
-
-    /// The first.
-    #[inline]
-    pub fn front_mut(&mut self) -> Option<&mut Skb> {
-        // SAFETY: on the list, which is borrowed.
-        (!self.first.is_null()).then(|| unsafe { Skb::from_raw(self.first) })
-    }
-
-    /// The last.
-    #[inline]
-    pub fn back(&self) -> Option<&Skb> {
-        // SAFETY: on the list, which is borrowed.
-        (!self.last.is_null()).then(|| unsafe { &*Skb::from_raw(self.last) })
     }
 
     /// All, in order.
@@ -182,31 +141,6 @@ impl SkbQueue {
         }
     }
 
-    /// Takes all.
-    pub fn take(&mut self) -> SkbQueue {
-        mem::take(self)
-    }
-
-    /// Adds all of `other` at the end.
-    pub fn append(&mut self, other: SkbQueue) {
-        if self.is_empty() {
-            *self = other;
-            return;
-        }
-        let other = mem::ManuallyDrop::new(other);
-        if other.is_empty() {
-            return;
-        }
-        // INVARIANT: the two lists become one.
-        // SAFETY: both ends are valid.
-        unsafe {
-            (*links(self.last)).next = other.first;
-            (*links(other.first)).prev = self.last;
-        }
-        self.last = other.last;
-        self.len += other.len;
-    }
-
     /// Takes out those for which `f` holds.
     pub fn extract_if(&mut self, mut f: impl FnMut(&Skb) -> bool) -> SkbQueue {
         let mut out = SkbQueue::new();
@@ -221,19 +155,6 @@ impl SkbQueue {
             }
         }
         out
-    }
-
-    /// Frees packets that served their purpose.
-    pub fn consume(mut self) {
-        while let Some(skb) = self.pop_front() {
-            skb.consume();
-        }
-    }
-}
-
-impl Default for SkbQueue {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

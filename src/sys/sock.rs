@@ -162,13 +162,6 @@ impl Sock {
 
     // Errors and shutdown.
 
-    /// Sets SO_ERROR, and wakes everyone to see it.
-    pub fn set_err(&self, err: Error) {
-        atomic!(AtomicI32, self, sk_err).store(err.to_errno().wrapping_neg(), Ordering::Relaxed);
-        // SAFETY: the sock is alive.
-        unsafe { bindings::sk_error_report(self.as_raw()) }
-    }
-
     /// SO_ERROR, if there is one; it is cleared.
     #[inline]
     pub fn take_err(&self) -> Result {

@@ -39,11 +39,11 @@ pub trait HasSettings: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `header` is registered with `table`, whose entries' `extra1` is `owner` and `extra2` their number.
+/// `header` is registered with `_table`, whose entries' `extra1` is `_owner` and `extra2` their number.
 pub struct Sysctl<T: HasSettings> {
     header: NonNull<bindings::ctl_table_header>,
-    table: KVec<bindings::ctl_table>,
-    owner: Arc<T>,
+    _table: KVec<bindings::ctl_table>,
+    _owner: Arc<T>,
 }
 
 // SAFETY: the header and the table are only used to unregister them, from any thread.
@@ -79,7 +79,7 @@ impl<T: HasSettings> Sysctl<T> {
             )
         };
         // INVARIANT: as it was just made.
-        Ok(Self { header: NonNull::new(header).ok_or(ENOMEM)?, table, owner })
+        Ok(Self { header: NonNull::new(header).ok_or(ENOMEM)?, _table: table, _owner: owner })
     }
 }
 

@@ -48,8 +48,8 @@ impl<T> Owner<T> {
     }
 }
 
-// SAFETY: the hrtimer is only touched by functions that are made for concurrent callers, and `start`, which
-// are serialised by `armed`.
+// SAFETY: the hrtimer is only touched by functions that are made for concurrent callers, and in `start_if_idle`,
+// which is serialised by `armed`.
 unsafe impl<T: OnTimer<ID>, const ID: u64> Send for Timer<T, ID> {}
 // SAFETY: as above.
 unsafe impl<T: OnTimer<ID>, const ID: u64> Sync for Timer<T, ID> {}
@@ -74,43 +74,24 @@ impl<T: OnTimer<ID>, const ID: u64> Timer<T, ID> {
         })
     }
 
-    /// Arms it to expire `delay_ns` from now, whatever it was set to before.
-    pub fn start(&self, owner: &Arc<T>, delay_ns: u64) {
-        let mut armed = self.armed.lock();
-        self.start_locked(&mut armed, owner, delay_ns);
-    }
-
     /// Arms it if it is not armed; true if this call did.
     pub fn start_if_idle(&self, owner: &Arc<T>, delay_ns: u64) -> bool {
         let mut armed = self.armed.lock();
         let idle = armed.is_none();
         if idle {
-            self.start_locked(&mut armed, owner, delay_ns);
+            // INVARIANT: the reference is there before the timer is queued.
+            *armed = Some(Owner::new(owner));
+            // SAFETY: the hrtimer was set up in `new`.
+            unsafe {
+                bindings::hrtimer_start_range_ns(
+                    self.hrtimer.get(),
+                    delay_ns.min(i64::MAX as u64) as i64,
+                    0,
+                    bindings::hrtimer_mode_HRTIMER_MODE_REL_SOFT,
+                )
+            };
         }
         idle
-    }
-
-    fn start_locked(&self, armed: &mut Option<Owner<T>>, owner: &Arc<T>, delay_ns: u64) {
-        // INVARIANT: the reference is there before the timer is queued.
-        let previous = armed.replace(Owner::new(owner));
-        // SAFETY: the hrtimer was set up in `new`.
-        unsafe {
-            bindings::hrtimer_start_range_ns(
-                self.hrtimer.get(),
-                delay_ns.min(i64::MAX as u64) as i64,
-                0,
-                bindings::hrtimer_mode_HRTIMER_MODE_REL_SOFT,
-            )
-        };
-        if let Some(previous) = previous {
-            // Not the last one: `owner` is another.
-            drop(previous.into_arc());
-        }
-    }
-
-    /// True while it will expire in the future (not while its callback is running).
-    pub fn is_armed(&self) -> bool {
-        self.armed.lock().is_some()
     }
 
     /// Disarms it; true if it was armed. A callback that is running already goes on.

@@ -137,7 +137,7 @@ impl<'call> MsgHdr<'call> {
         }
     }
 
-    /// The same for [`Sock::write_space`], which wakes all who wait here.
+    /// The same for room to send: sk_write_space wakes all who wait here.
     #[inline]
     pub fn wait_writable<R>(
         &self,
@@ -189,25 +189,6 @@ impl<'call> MsgHdr<'call> {
             bindings::put_cmsg(self.raw, level, kind, len, data.as_ptr().cast_mut().cast())
         };
         kernel::error::to_result(ret)
-    }
-
-    /// How many bytes are left in the iovec.
-    #[inline]
-    pub fn remaining(&self) -> usize {
-        // SAFETY: all variants with a count have it there.
-        unsafe { self.raw().msg_iter.__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
-    }
-
-    /// Copies as many bytes as `out` has from the iovec. EFAULT.
-    #[inline]
-    pub fn copy_from(&mut self, out: &mut [u8]) -> Result {
-        self.iter().copy_from(out)
-    }
-
-    /// Copies to the iovec. EFAULT.
-    #[inline]
-    pub fn copy_to(&mut self, data: &[u8]) -> Result {
-        self.iter().copy_to(data)
     }
 
     /// The iovec, for `builder`, `skb` and `secret`.
@@ -289,26 +270,6 @@ impl IovIter {
         self.get().data_source
     }
 
-    /// How many bytes are left.
-    #[inline]
-    pub fn len(&self) -> usize {
-        // SAFETY: all variants with a count have it there.
-        unsafe { self.get().__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
-    }
-
-    /// Whether none is.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Copies as many bytes as `out` has, and steps over them. EFAULT: then nobody knows how far it is.
-    #[inline]
-    pub fn copy_from(&mut self, out: &mut [u8]) -> Result {
-        // SAFETY: the slice is writable.
-        unsafe { self.copy_from_raw(out.as_mut_ptr(), out.len()) }
-    }
-
     /// # Safety
     ///
     /// `out` must be valid for writes of `len` bytes. They are all initialised if the result is Ok.
@@ -335,13 +296,6 @@ impl IovIter {
             n if n == data.len() => Ok(()),
             _ => Err(EFAULT),
         }
-    }
-
-    /// Steps over bytes (to the end at most).
-    pub fn advance(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.len());
-        // SAFETY: the iterator is valid.
-        unsafe { bindings::iov_iter_advance(self.as_raw(), bytes) }
     }
 }
 

@@ -35,7 +35,6 @@ macro_rules! plain {
         $vis struct $name { $($body)* }
     )* };
 }
-#[allow(unused_imports)]
 pub(crate) use plain;
 
 /// An address in a program's memory. Nothing is known of it before it is used.
@@ -46,16 +45,6 @@ impl UserPtr {
     /// From a number that a program gave.
     pub const fn new(address: usize) -> Self {
         Self(address)
-    }
-
-    /// The number.
-    pub const fn address(self) -> usize {
-        self.0
-    }
-
-    /// Whether it is NULL.
-    pub const fn is_null(self) -> bool {
-        self.0 == 0
     }
 
     /// The address `bytes` further on.
@@ -122,11 +111,6 @@ impl OptVal<'_> {
         self.len
     }
 
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// The value as a `T`: EINVAL if it is shorter than that (it may be longer), EFAULT.
     pub fn read<T: Plain>(&self) -> Result<T> {
         self.read_at(0)
@@ -179,11 +163,6 @@ impl OptOut<'_> {
         self.len
     }
 
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Writes the value, cut to the room there is, and how long what was written is.
     pub fn write<T: Plain>(&mut self, value: &T) -> Result {
         self.write_slice(value.as_bytes())
@@ -194,13 +173,5 @@ impl OptOut<'_> {
         let n = value.len().min(self.len);
         self.value.write_slice(&value[..n])?;
         self.len_at.write(&i32::try_from(n).map_err(|_| EINVAL)?)
-    }
-
-    /// What the program had put into the buffer: EINVAL if that is shorter than a `T`.
-    pub fn read<T: Plain>(&mut self) -> Result<T> {
-        if self.len < mem::size_of::<T>() {
-            return Err(EINVAL);
-        }
-        self.value.read()
     }
 }

@@ -49,14 +49,12 @@ pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
     // SAFETY: the transport header is ICMP's (icmp_hdr), and linear.
     let icmp = unsafe { &*s.transport_header().cast::<bindings::icmphdr>() };
     let (kind, code) = (u32::from(icmp.type_), icmp.code);
-    let mut mtu = None;
     let mut fatal = false;
     let err = match kind {
         bindings::ICMP_DEST_UNREACH if u32::from(code) > bindings::NR_ICMP_UNREACH => return 0,
         bindings::ICMP_DEST_UNREACH if u32::from(code) == bindings::ICMP_FRAG_NEEDED => {
             // SAFETY: valid arguments.
             unsafe { bindings::ipv4_update_pmtu(skb, net.as_raw(), info, 0, P::PROTOCOL) };
-            mtu = Some(info);
             EMSGSIZE
         }
         bindings::ICMP_DEST_UNREACH => {
@@ -84,15 +82,7 @@ pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
     let head = s.head();
     let Some((ip, _)) = head.split_at_checked(20) else { return 0 };
     let Some(header) = head.get(usize::from(ip[0] & 15) * 4..) else { return 0 };
-    let error = IcmpError {
-        source: Addr::v4([ip[12], ip[13], ip[14], ip[15]]),
-        dest: Addr::v4([ip[16], ip[17], ip[18], ip[19]]),
-        kind: icmp.type_,
-        code,
-        err,
-        fatal,
-        mtu,
-    };
+    let error = IcmpError { dest: Addr::v4([ip[16], ip[17], ip[18], ip[19]]), err, fatal };
     if header.len() >= 8 {
         P::icmp_error(net, header, &error);
     }
@@ -117,13 +107,11 @@ pub(super) unsafe extern "C" fn err6<P: DatagramProtocol>(
     let mut err = 0;
     // SAFETY: valid arguments.
     let fatal = unsafe { bindings::icmpv6_err_convert(kind, code, &mut err) } != 0;
-    let mut mtu = None;
     // SAFETY: valid arguments. (A zero user is what others pass, too, who ask for no particular one.)
     unsafe {
         if u32::from(kind) == bindings::ICMPV6_PKT_TOOBIG {
             let uid = bindings::kuid_t { val: 0 };
             bindings::ip6_update_pmtu(skb, net.as_raw(), info, 0, 0, uid);
-            mtu = Some(u32::from_be(info));
             err = EMSGSIZE.to_errno().wrapping_neg();
         } else if u32::from(kind) == bindings::NDISC_REDIRECT {
             let uid = bindings::kuid_t { val: 0 };
@@ -132,24 +120,13 @@ pub(super) unsafe extern "C" fn err6<P: DatagramProtocol>(
         }
     }
     let head = s.head();
-    let addr = |at: usize| {
-        let mut a = Addr::ANY;
-        a.0.copy_from_slice(&head[at..at + 16]);
-        a
-    };
     let Some(header) = usize::try_from(offset).ok().and_then(|at| head.get(at..)) else { return 0 };
     if head.len() < size_of::<bindings::ipv6hdr>() || header.len() < 8 {
         return 0;
     }
-    let error = IcmpError {
-        source: addr(8),
-        dest: addr(24),
-        kind,
-        code,
-        err: Error::from_errno(err.wrapping_neg()),
-        fatal,
-        mtu,
-    };
+    let mut dest = Addr::ANY;
+    dest.0.copy_from_slice(&head[24..40]);
+    let error = IcmpError { dest, err: Error::from_errno(err.wrapping_neg()), fatal };
     P::icmp_error(net, header, &error);
     0
 }

@@ -7,7 +7,6 @@ use crate::sys::{
     addr::{Addr, Family},
     gfp,
     skbq::SkbQueue,
-    sock::Sock,
 };
 use ::core::{mem, ptr, ptr::NonNull};
 use homa_bindings as bindings;
@@ -77,24 +76,6 @@ impl Skb {
         }
     }
 
-    /// TOS or traffic class.
-    #[inline]
-    pub fn tos(&self) -> u8 {
-        match self.family() {
-            Family::V4 => self.ip_bytes::<1>(1)[0],
-            Family::V6 => (u16::from_be_bytes(self.ip_bytes(0)) >> 4) as u8,
-        }
-    }
-
-    /// Time to live or hop limit.
-    #[inline]
-    pub fn ttl(&self) -> u8 {
-        match self.family() {
-            Family::V4 => self.ip_bytes::<1>(8)[0],
-            Family::V6 => self.ip_bytes::<1>(7)[0],
-        }
-    }
-
     /// Tells the sender that nobody has the port (rate-limited, as all ICMP).
     ///
     /// For a packet as IP handed it up: with its headers in place, and IP's control block in `cb`.
@@ -102,12 +83,6 @@ impl Skb {
     pub fn port_unreachable(&mut self) {
         // SAFETY: the packet is valid.
         unsafe { bindings::shim_icmp_port_unreachable(self.as_raw()) }
-    }
-
-    /// Passes IPsec's policy for this socket.
-    pub fn policy_ok(&mut self, sk: &Sock) -> bool {
-        // SAFETY: both are valid.
-        unsafe { bindings::shim_policy_check(sk.as_raw(), self.as_raw()) }
     }
 
     /// Whether packets are chained behind this one (by [`super::gro`]).

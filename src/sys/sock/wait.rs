@@ -24,12 +24,6 @@ impl Sock {
         unsafe { bindings::shim_sk_wake_readers(self.as_raw()) }
     }
 
-    /// There is room to send: wakes all who wait for it, or poll.
-    pub fn write_space(&self) {
-        // SAFETY: the sock is alive.
-        unsafe { bindings::shim_sk_wake_writers(self.as_raw()) }
-    }
-
     /// SO_RCVTIMEO; zero if the call is not to wait.
     pub fn recv_timeout(&self, dont_wait: bool) -> Timeout {
         if dont_wait {
