@@ -458,7 +458,7 @@ static void parse(int argc, char **argv)
 			exit(c == '?' ? 2 : 0);
 	}
 	if (optind < argc || clients < 1 || clients >= MAX_NODES ||
-	    outstanding < 1 || outstanding > MAX_OUTSTANDING || rpcs < 1 ||
+	    outstanding < 1 || outstanding > MAX_OUTSTANDING || rpcs < clients ||
 	    rpcs * 2 > MAX_RPCS || (remote && rpcs > MAX_RPCS / 32) ||
 	    threads < 1 || threads > 16 || min_len < 1 ||
 	    max_len < min_len || max_len > HOMA_MAX_MESSAGE_LENGTH ||
