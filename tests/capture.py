@@ -90,8 +90,10 @@ def tamper(packets, keys, number, sent, name):
             diag(line)
 
 
-def selftest():
-    keys = Keys("self")
+CIPHERS = ((3, 128), (3, 256), (2, 128), (2, 256))
+
+
+def selftest(keys):
     for size in (1, 2, 1015, 1016, 1017, 5000, 70000):
         data = rng.randbytes(size)
         packets = seal_message(keys, 0x8001, PORT, 8, data, record_size=rng.choice((64, 1000, 1024, 16384)))
@@ -102,7 +104,7 @@ def selftest():
         same(opens(assembler, 8), data, f"self-made message of {size} bytes opens")
     data = rng.randbytes(3000)
     tamper(seal_message(keys, 0x8001, PORT, 8, data), keys, 8, data, "self-made")
-    assembler = Assembler(Keys("other"))
+    assembler = Assembler(Keys("other", keys.minor))
     for packet in seal_message(keys, 0x8001, PORT, 8, data):
         assembler.add(Packet(packet))
     same(opens(assembler, 8), None, "other keys open nothing")
@@ -139,12 +141,11 @@ def captured(path, port):
     return there, back
 
 
-def test(client_side, server_side, family, directory):
+def test_plain(client_side, server_side, family, directory):
+    """The capture shows the text, and so would show it below."""
     v = "IPv4" if family == socket.AF_INET else "IPv6"
     address = server_side.ip(family)
     server = Socket(server_side, family, PORT)
-
-    # Plain: the capture shows the text, and so would show it below.
     client = Socket(client_side, family)
     path = os.path.join(directory, f"plain{v}.pcap")
     with capture(server_side, path):
@@ -152,17 +153,23 @@ def test(client_side, server_side, family, directory):
     raw = open(path, "rb").read()
     ok(raw.count(MARKER) > 100, f"{v}: plain Homa: the text is {raw.count(MARKER)} times in the capture")
     client.close()
+    server.close()
 
-    # Sealed.
+
+def test(client_side, server_side, family, directory, minor, bits):
+    v = "IPv4" if family == socket.AF_INET else "IPv6"
+    address = server_side.ip(family)
+    server = Socket(server_side, family, PORT)
     client = Socket(client_side, family)
     port = client.port
-    to_server, to_client = Keys(f"{v} there"), Keys(f"{v} back")
+    to_server, to_client = Keys(f"{v} there", minor, bits), Keys(f"{v} back", minor, bits)
+    v += f" TLS 1.{minor} AES-{bits}"
     for sock, peer, peer_port, tx, rx in (
             (server, client_side.ip(family), port, to_client, to_server),
             (client, address, PORT, to_server, to_client)):
         sock.set_key(TLS_RX, peer, peer_port, rx)
         sock.set_key(TLS_TX, peer, peer_port, tx)
-    path = os.path.join(directory, f"sealed{v}.pcap")
+    path = os.path.join(directory, "sealed.pcap")
     with capture(server_side, path):
         texts = exchange(client, server, address, SIZES)
     raw = open(path, "rb").read()
@@ -225,16 +232,18 @@ def test(client_side, server_side, family, directory):
 
 
 def main():
-    if sys.argv[1:] == ["--selftest"]:
-        selftest()
-        end()
-    if sys.argv[1:]:
+    if sys.argv[1:] and sys.argv[1:] != ["--selftest"]:
         sys.exit(__doc__)
-    selftest()
+    for minor, bits in CIPHERS:
+        selftest(Keys("self", minor, bits))
+    if sys.argv[1:]:
+        end()
     client_side, server_side = Side("HOMA_TEST_CLIENT"), Side("HOMA_TEST_SERVER")
     with tempfile.TemporaryDirectory() as directory:
         for family in (socket.AF_INET, socket.AF_INET6):
-            test(client_side, server_side, family, directory)
+            test_plain(client_side, server_side, family, directory)
+            for minor, bits in CIPHERS:
+                test(client_side, server_side, family, directory, minor, bits)
     end()
 
 

@@ -17,9 +17,9 @@ import subprocess
 import sys
 import tempfile
 
-from homawire import (ACK, BUSY, CUTOFFS, DATA, FORMAT, FREEZE, GRANT, NEED_ACK, OVERHEAD, RESEND, TLS13,
+from homawire import (ACK, BUSY, CUTOFFS, DATA, FORMAT, FREEZE, GRANT, NEED_ACK, RESEND, TLS13,
                       UNKNOWN, Keys, Packet, acks, checksum, control_packet, cut_plain, data_packet, end, grant,
-                      ip_payload, ok, read_pcap, resend, same, seal_message, sealed_control, sealed_packet)
+                      ip_payload, ok, overhead, read_pcap, resend, same, seal_message, sealed_control, sealed_packet)
 
 HERE = pathlib.Path(__file__).resolve().parent
 PLUGIN = HERE.parent / "tools/wireshark/homa.lua"
@@ -103,7 +103,7 @@ def tshark(frames):
 
 def record_range(packet):
     """The records that a sealed packet has parts of."""
-    size = packet.record_size + OVERHEAD
+    size = packet.record_size + overhead(packet.seal_flags)
     at = packet.first_record * size + packet.sequence
     return list(range(at // size, (at + len(packet.payload) - 1) // size + 1))
 

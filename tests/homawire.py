@@ -31,6 +31,7 @@ CONTROL_LEN = {GRANT: 33, RESEND: 37, UNKNOWN: 28, BUSY: 28, CUTOFFS: 62, FREEZE
 
 TLS13 = 4                           # in the seal flags
 OVERHEAD = 5 + 1 + 16               # what a TLS 1.3 record is longer than its plaintext
+OVERHEAD12 = 5 + 8 + 16             # and a TLS 1.2 record
 TAG = 16
 PREAMBLE = 8
 FORMAT = 1
@@ -196,30 +197,47 @@ class Message:
 # ---- Records -------------------------------------------------------------------------------------
 
 class Keys:
-    """One direction's AES-128-GCM key and IV."""
+    """One direction's AES-GCM key and IV, for TLS 1.2 or 1.3 (minor 2 or 3)."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, minor=3, bits=128, epoch=0):
         rng = random.Random(f"homa test key {seed}")
-        self.key, self.iv = rng.randbytes(16), rng.randbytes(12)
+        self.key, self.iv = rng.randbytes(bits // 8), rng.randbytes(12)
+        self.minor, self.epoch = minor, epoch
+        self.flags = (TLS13 if minor == 3 else 0) | epoch
         self.aead = AESGCM(self.key)
 
     def tls_info(self):
-        """struct tls12_crypto_info_aes_gcm_128"""
-        return struct.pack("=HH8s16s4s8s", 0x0304, 51, self.iv[4:], self.key, self.iv[:4], bytes(8))
+        """struct tls12_crypto_info_aes_gcm_128 or _256"""
+        return struct.pack("=HH8s", 0x0301 + self.minor, 51 if len(self.key) == 16 else 52, self.iv[4:]) + \
+            self.key + self.iv[:4] + bytes(8)
 
     def nonce(self, number):
-        return bytes(a ^ b for a, b in zip(self.iv, bytes(4) + struct.pack(">Q", number)))
+        number = struct.pack(">Q", number)
+        if self.minor == 2:
+            return self.iv[:4] + number
+        return bytes(a ^ b for a, b in zip(self.iv, bytes(4) + number))
 
     def seal(self, message_id, index, plaintext):
+        number = message_id << 16 | index
+        if self.minor == 2:
+            aad = struct.pack(">QBHH", number, 23, 0x0303, len(plaintext))
+            text = self.aead.encrypt(self.nonce(number), plaintext, aad)
+            return struct.pack(">BHHQ", 23, 0x0303, 8 + len(text), number) + text
         header = struct.pack(">BHH", 23, 0x0303, len(plaintext) + 1 + TAG)
-        return header + self.aead.encrypt(self.nonce(message_id << 16 | index), plaintext + b"\x17", header)
+        return header + self.aead.encrypt(self.nonce(number), plaintext + b"\x17", header)
 
     def open(self, message_id, index, record):
         """The record's plaintext; raises InvalidTag."""
+        number = message_id << 16 | index
         header, rest = record[:5], record[5:]
         if header != struct.pack(">BHH", 23, 0x0303, len(rest)):
             raise InvalidTag
-        plaintext = self.aead.decrypt(self.nonce(message_id << 16 | index), rest, header)
+        if self.minor == 2:
+            if rest[:8] != struct.pack(">Q", number):
+                raise InvalidTag
+            aad = struct.pack(">QBHH", number, 23, 0x0303, len(rest) - 8 - TAG)
+            return self.aead.decrypt(self.nonce(number), rest[8:], aad)
+        plaintext = self.aead.decrypt(self.nonce(number), rest, header)
         if plaintext[-1:] != b"\x17":
             raise InvalidTag
         return plaintext[:-1]
@@ -231,14 +249,19 @@ class Keys:
         self.aead.decrypt(self.nonce(1 << 63 | counter), tag, header)
 
 
-def records(length, record_size):
+def overhead(flags):
+    """What a record is longer than its plaintext, by the seal flags."""
+    return OVERHEAD if flags & TLS13 else OVERHEAD12
+
+
+def records(length, record_size, flags=TLS13):
     """(index, plaintext start, stream start, plaintext length) of each record."""
-    return [(i, at, i * (record_size + OVERHEAD), min(record_size, length - at))
+    return [(i, at, i * (record_size + overhead(flags)), min(record_size, length - at))
             for i, at in enumerate(range(0, length, record_size))]
 
 
-def stream_length(length, record_size):
-    return length + len(records(length, record_size)) * OVERHEAD
+def stream_length(length, record_size, flags=TLS13):
+    return length + len(records(length, record_size)) * overhead(flags)
 
 
 # ---- Packets -------------------------------------------------------------------------------------
@@ -261,7 +284,7 @@ class Packet:
                 self.first_record, = struct.unpack_from(">H", raw, 50)
                 self.record_size, self.seal_flags, self.format = struct.unpack_from(">HBB", raw, 56)
                 self.payload = raw[60:]
-                self.offset = self.first_record * (self.record_size + OVERHEAD) + self.sequence
+                self.offset = self.first_record * (self.record_size + overhead(self.seal_flags)) + self.sequence
             else:
                 self.payload = raw[56:]
                 self.offset = self.sequence if self.segment_offset == 0xffffffff else self.segment_offset
@@ -299,7 +322,8 @@ def control_packet(kind, sport, dport, sender_id, fields=b""):
     return common(kind, sport, dport, sender_id) + fields
 
 
-def sealed_control(kind, sport, dport, message_id, keys, counter, fields=b"", flags=TLS13):
+def sealed_control(kind, sport, dport, message_id, keys, counter, fields=b"", flags=None):
+    flags = keys.flags if flags is None else flags
     raw = bytearray(control_packet(kind, sport, dport, message_id, fields))
     raw[11] += SEALED
     raw[6], raw[7] = flags, FORMAT
@@ -325,8 +349,9 @@ def cut_plain(sport, dport, sender_id, data, mtu=1400, **more):
 
 
 def seal_message(keys, sport, dport, message_id, data, record_size=1024, mtu=1400, floor_distance=0, preamble=None,
-                 flags=TLS13):
+                 flags=None):
     """All packets of a sealed message; each record is a segment of its own."""
+    flags = keys.flags if flags is None else flags
     if preamble is None:
         preamble = struct.pack(">IHBB", len(data), floor_distance, 0, 0)
     plaintext = preamble + data
@@ -360,7 +385,7 @@ class Assembler:
         key = packet.id
         if packet.sealed and packet.segment_offset != packet.first_record * packet.record_size:
             raise ValueError("record index and segment offset contradict each other")
-        total = stream_length(packet.length, packet.record_size) if packet.sealed else packet.length
+        total = stream_length(packet.length, packet.record_size, packet.seal_flags) if packet.sealed else packet.length
         if self.total.setdefault(key, total) != total:
             raise ValueError(f"message {key} has two lengths")
         if packet.offset + len(packet.payload) > total:
@@ -394,8 +419,9 @@ class Assembler:
         if not packet.sealed:
             return stream
         keys = keys or self.keys
-        text = b"".join(keys.open(key, index, stream[at:at + size + OVERHEAD])
-                        for index, _, at, size in records(packet.length, packet.record_size))
+        flags = packet.seal_flags
+        text = b"".join(keys.open(key, index, stream[at:at + size + overhead(flags)])
+                        for index, _, at, size in records(packet.length, packet.record_size, flags))
         length, self.floor_distance, flags, reserved = struct.unpack_from(">IHBB", text)
         if flags & ~1 or reserved or not 1 <= length <= MAX_MESSAGE:
             raise ValueError("bad preamble")

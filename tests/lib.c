@@ -17,6 +17,8 @@ int slow = 1;
 
 static int home_ns = -1;
 
+static void read_cipher(void);
+
 static void watchdog(int sig __maybe_unused)
 {
 	static const char text[] = "Bail out! the program's time is up\n";
@@ -49,6 +51,7 @@ void setup(unsigned int seconds)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	read_side(&client, "HOMA_TEST_CLIENT");
 	read_side(&server, "HOMA_TEST_SERVER");
+	read_cipher();
 	home_ns = must(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGALRM, watchdog);
@@ -377,23 +380,62 @@ ssize_t check(const void *buf, size_t len, uint64_t seed)
 	return -1;
 }
 
+int tls_version = TLS_1_3_VERSION, tls_cipher = TLS_CIPHER_AES_GCM_128;
+
+/* HOMA_TEST_CIPHER: what make_key() makes, unless the program says more. */
+static void read_cipher(void)
+{
+	const char *value = getenv("HOMA_TEST_CIPHER");
+	int version, bits;
+
+	if (!value)
+		return;
+	if (sscanf(value, "1.%d/%d", &version, &bits) != 2 ||
+	    (version != 2 && version != 3) || (bits != 128 && bits != 256))
+		bail("HOMA_TEST_CIPHER is \"%s\", not as 1.3/128", value);
+	tls_version = version == 2 ? TLS_1_2_VERSION : TLS_1_3_VERSION;
+	tls_cipher = bits == 128 ? TLS_CIPHER_AES_GCM_128 :
+				   TLS_CIPHER_AES_GCM_256;
+	diag("TLS %s", value);
+}
+
 void make_key(struct homa_tls_key *key, const union addr *peer, uint64_t seed)
 {
 	struct tls12_crypto_info_aes_gcm_128 *aes = &key->crypto.aes_gcm_128;
+	struct tls12_crypto_info_aes_gcm_256 *long_aes =
+		&key->crypto.aes_gcm_256;
 
 	memset(key, 0, sizeof(*key));
 	key->peer = peer->storage;
-	aes->info.version = TLS_1_3_VERSION;
-	aes->info.cipher_type = TLS_CIPHER_AES_GCM_128;
+	key->crypto.info.version = tls_version;
+	key->crypto.info.cipher_type = tls_cipher;
+	if (tls_cipher == TLS_CIPHER_AES_GCM_256) {
+		fill(long_aes->key, sizeof(long_aes->key), seed);
+		fill(long_aes->salt, sizeof(long_aes->salt), seed + 1000);
+		fill(long_aes->iv, sizeof(long_aes->iv), seed + 2000);
+		return;
+	}
 	fill(aes->key, sizeof(aes->key), seed);
 	fill(aes->salt, sizeof(aes->salt), seed + 1000);
 	fill(aes->iv, sizeof(aes->iv), seed + 2000);
 }
 
+socklen_t crypto_size(const struct homa_tls_key *key)
+{
+	return key->crypto.info.cipher_type == TLS_CIPHER_AES_GCM_256 ?
+	       sizeof(key->crypto.aes_gcm_256) : sizeof(key->crypto.aes_gcm_128);
+}
+
 int set_key(int fd, int direction, const struct homa_tls_key *key)
 {
 	return setsockopt(fd, SOL_TLS, direction, key,
-			  HOMA_TLS_KEY_SIZE(key->crypto.aes_gcm_128));
+			  sizeof(key->peer) + crypto_size(key));
+}
+
+int set_connected_key(int fd, int direction, const struct homa_tls_key *key)
+{
+	return setsockopt(fd, SOL_TLS, direction, &key->crypto,
+			  crypto_size(key));
 }
 
 void seal_one(int fd, const union addr *peer, uint64_t tx_seed,

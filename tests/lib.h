@@ -118,11 +118,22 @@ ssize_t check(const void *buf, size_t len, uint64_t seed);
 
 uint64_t mix(uint64_t x);
 
+/*
+ * The kind of keys that make_key() makes, as <linux/tls.h> numbers them. Begins
+ * with what HOMA_TEST_CIPHER says: 1.2/128, 1.2/256, 1.3/128 (also without the
+ * variable) or 1.3/256.
+ */
+extern int tls_version, tls_cipher;
+
 /* A key for one direction, good for tests only: all of it from @seed. */
 void make_key(struct homa_tls_key *key, const union addr *peer, uint64_t seed);
 
-/* Sets it on an unconnected socket; as setsockopt(). */
+/* Bytes of kTLS's structure in it. */
+socklen_t crypto_size(const struct homa_tls_key *key);
+
+/* Sets it on an unconnected socket, or a connected one; as setsockopt(). */
 int set_key(int fd, int direction, const struct homa_tls_key *key);
+int set_connected_key(int fd, int direction, const struct homa_tls_key *key);
 
 /* A session with fresh keys between two sockets of this process. */
 void seal(int cfd, const struct side *cside, int sfd, const struct side *sside,

@@ -59,7 +59,7 @@ static void test_keys(void)
 		fails(set_key(fd, direction, &key), EINVAL,
 		      "%s: ChaCha20", name);
 		aes->info.cipher_type = TLS_CIPHER_AES_GCM_256;
-		fails(set_key(fd, direction, &key), EINVAL,
+		fails(set_size(fd, direction, &key, len), EINVAL,
 		      "%s: AES-256 of AES-128's length", name);
 		key = good;
 		aes->rec_seq[7] = 1;
@@ -114,23 +114,12 @@ static void test_keys(void)
 static void exchange(int cfd, int sfd, const union addr *to, size_t len,
 		     bool sealed, const char *what);
 
-/* What kTLS has and Homa has not (yet), and how many sessions there can be. */
+/* How many sessions there can be. */
 static void test_limits(void)
 {
 	int fd = open_socket(&client, family), count;
 	union addr to = addr_of(&server, family, 99);
-	struct tls12_crypto_info_aes_gcm_256 *aes;
 	struct homa_tls_key key;
-
-	make_key(&key, &to, 1);
-	aes = &key.crypto.aes_gcm_256;
-	aes->info.cipher_type = TLS_CIPHER_AES_GCM_256;
-	fails(set_size(fd, TLS_TX, &key,
-		       HOMA_TLS_KEY_SIZE(key.crypto.aes_gcm_256)), EOPNOTSUPP,
-	      "%s: AES-256", name);
-	make_key(&key, &to, 1);
-	key.crypto.info.version = TLS_1_2_VERSION;
-	fails(set_key(fd, TLS_TX, &key), EOPNOTSUPP, "%s: TLS 1.2", name);
 
 	for (count = 0; count < 200000; count++) {
 		to = addr_of(&server, family, 1 + count % 0xffff);
@@ -253,6 +242,71 @@ static void test_sessions(void)
 	exchange(fd, sfd, &to, 3000, false, "port 300 again");
 	close(fd);
 	close(sfd);
+}
+
+/* Messages of many lengths both ways, unconnected and connected. */
+static void test_cipher(const char *cipher)
+{
+	static const size_t lengths[] = {
+		1, 2, 15, 16, 17, 1000, 1363, 1370, 1400, 1500, 8192, 16331,
+		16354, 16355, 16362, 16384, 16385, 65536, 100000,
+		HOMA_MAX_MESSAGE_LENGTH,
+	};
+	int fd = open_socket(&client, family), i, wrongs = 0;
+	int sfd = open_server(&server, family, 99);
+	union addr to = addr_of(&server, family, 99), addr;
+	struct homa_tls_key key;
+	const char *wrong;
+
+	seal(fd, &client, sfd, &server, family);
+	for (i = 0; i < (int)ARRAY_SIZE(lengths); i++) {
+		wrong = round_trip(fd, sfd, &to, lengths[i],
+				   lengths[ARRAY_SIZE(lengths) - 1 - i]);
+		if (wrong && !wrongs++)
+			diag("%zu bytes: %s", lengths[i], wrong);
+	}
+	is(wrongs, 0, "%s: %s: %zu lengths there and back", name, cipher,
+	   ARRAY_SIZE(lengths));
+	exchange(fd, sfd, &to, 30000, true, cipher);
+	close(fd);
+
+	fd = open_socket(&client, family);
+	must(connect(fd, &to.sa, addr_len(family)));
+	addr = name_of(fd);
+	addr = addr_of(&client, family, port_of(&addr));
+	seal_one(sfd, &addr, 71, 72);
+	make_key(&key, &to, 71);
+	is(set_connected_key(fd, TLS_RX, &key), 0, "%s: %s: connected: TLS_RX",
+	   name, cipher);
+	make_key(&key, &to, 72);
+	is(set_connected_key(fd, TLS_TX, &key), 0, "%s: %s: connected: TLS_TX",
+	   name, cipher);
+	exchange(fd, sfd, &to, 100000, true, cipher);
+	close(fd);
+	close(sfd);
+}
+
+static void test_ciphers(void)
+{
+	static const struct {
+		int version, cipher;
+		const char *name;
+	} all[] = {
+		{ TLS_1_3_VERSION, TLS_CIPHER_AES_GCM_128, "TLS 1.3 AES-128" },
+		{ TLS_1_3_VERSION, TLS_CIPHER_AES_GCM_256, "TLS 1.3 AES-256" },
+		{ TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_128, "TLS 1.2 AES-128" },
+		{ TLS_1_2_VERSION, TLS_CIPHER_AES_GCM_256, "TLS 1.2 AES-256" },
+	};
+	int version = tls_version, cipher = tls_cipher;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(all); i++) {
+		tls_version = all[i].version;
+		tls_cipher = all[i].cipher;
+		test_cipher(all[i].name);
+	}
+	tls_version = version;
+	tls_cipher = cipher;
 }
 
 static void test_refusal(void)
@@ -460,6 +514,7 @@ int main(int argc, char **argv)
 		{ "limits", test_limits },
 		{ "begin", test_begin },
 		{ "sessions", test_sessions },
+		{ "ciphers", test_ciphers },
 		{ "refusal", test_refusal },
 		{ "wrong_keys", test_wrong_keys },
 		{ "clear", test_clear },

@@ -74,7 +74,6 @@ fn write_flag(out: &mut OptOut<'_>, on: bool) -> Result {
 fn key_error(sock: &Socket, error: Error) -> Error {
     let words = match error {
         e if e == EINVAL => "the key's length, version, cipher type, rec_seq or peer is not valid",
-        e if e == EOPNOTSUPP => "a version or cipher that kTLS has and Homa has not",
         e if e == EBUSY => "that direction has a key",
         e if e == ENOSPC => "too many sessions on this socket",
         _ => "the key could not be set",

@@ -124,7 +124,7 @@ impl AeadKey {
         for piece in pieces {
             list.push(piece)?;
         }
-        let text = list.len.checked_sub(aad + TAG_LEN).ok_or(EINVAL)?;
+        let text = list.len.checked_sub(aad.saturating_add(TAG_LEN)).ok_or(EINVAL)?;
         if let (Some(tfm), true) = (self.tfm, list.linear) {
             // SAFETY: the pieces are valid, and stay borrowed while `list` is there.
             return to_result(unsafe { request(tfm, nonce, &mut list, aad, text, true) });
@@ -145,7 +145,7 @@ impl AeadKey {
         });
         let tag = ctx.seal_final();
         let mut rest = &tag[..];
-        list.for_each(aad + text, TAG_LEN, |p, len| {
+        list.for_each(aad.saturating_add(text), TAG_LEN, |p, len| {
             let (now, later) = rest.split_at(len.min(rest.len()));
             // SAFETY: a piece of a piece.
             unsafe { ptr::copy_nonoverlapping(now.as_ptr(), p, now.len()) };
@@ -157,12 +157,14 @@ impl AeadKey {
     /// Decrypts in place what `buf` has: `aad` bytes of associated data, the message, its tag. Without an error
     /// the message is in the same place, and the tag still behind it.
     pub fn open(&self, nonce: &Nonce, aad: usize, buf: &mut SecretBuf) -> Result<(), BadTag> {
-        let text = buf.len().checked_sub(aad + TAG_LEN).ok_or(BadTag)?;
+        let text = buf.len().checked_sub(aad.saturating_add(TAG_LEN)).ok_or(BadTag)?;
         let mut list = Pieces::new();
         list.push(buf).map_err(|_| BadTag)?;
         if let (Some(tfm), true) = (self.tfm, list.linear) {
             // SAFETY: the buffer is valid, and stays borrowed while `list` is there.
-            return match unsafe { request(tfm, nonce, &mut list, aad, text + TAG_LEN, false) } {
+            return match unsafe {
+                request(tfm, nonce, &mut list, aad, text.saturating_add(TAG_LEN), false)
+            } {
                 0 => Ok(()),
                 _ => Err(BadTag),
             };
@@ -228,12 +230,12 @@ impl<'a> Pieces<'a> {
     fn for_each(&self, mut skip: usize, mut len: usize, mut f: impl FnMut(*mut u8, usize)) {
         for piece in self.at.iter().take(self.count) {
             let from = skip.min(piece.len());
-            let n = len.min(piece.len() - from);
+            let n = len.min(piece.len().saturating_sub(from));
             if n != 0 {
                 f(piece.as_ptr().cast_mut().wrapping_add(from), n);
             }
-            skip -= from;
-            len -= n;
+            skip = skip.saturating_sub(from);
+            len = len.saturating_sub(n);
         }
     }
 }

@@ -8,15 +8,69 @@ use kernel::prelude::*;
 
 use super::OpenError;
 use crate::protocol::session::epoch::Epoch;
-use crate::protocol::session::seq::{record_header, MessageId, SequenceNumber, APPLICATION_DATA};
+use crate::protocol::session::seq::{
+    aad_tls12, record_header, MessageId, SequenceNumber, APPLICATION_DATA,
+};
 use crate::protocol::session::TlsVersion;
 use crate::protocol::wire::{SealFlags, TAG_LEN};
 use crate::sys::aead::AeadKey;
 use crate::sys::builder::SkbBuilder;
 use crate::sys::secret::{Secret, SecretBuf};
 
-/// Bytes of a record before its ciphertext (TLS 1.3).
-const HEADER: usize = 5;
+/// Bytes of a record before its ciphertext, at most (TLS 1.2).
+const LONGEST_PREFIX: usize = 13;
+
+/// What a record has around its ciphertext.
+struct Frame {
+    /// What stands before it.
+    prefix: [u8; LONGEST_PREFIX],
+    /// What stands there while the cipher works, which wants its associated data before the text, in one
+    /// piece of memory with it. In both versions that is as long as the prefix.
+    aad: [u8; LONGEST_PREFIX],
+    /// How many bytes of both count.
+    len: usize,
+    /// Bytes between the plaintext and the tag: TLS 1.3's content type, which is encrypted too.
+    kind: usize,
+}
+
+impl Frame {
+    /// Of a record of `plaintext` bytes.
+    #[inline]
+    fn new(version: TlsVersion, plaintext: u16, number: SequenceNumber) -> Self {
+        let [a, b, c, d, e] = record_header(version, plaintext);
+        match version {
+            TlsVersion::Tls13 => {
+                let prefix = [a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0];
+                Self { prefix, aad: prefix, len: 5, kind: 1 }
+            }
+            TlsVersion::Tls12 => {
+                let [s, t, u, v, w, x, y, z] = number.get().to_be_bytes();
+                let prefix = [a, b, c, d, e, s, t, u, v, w, x, y, z];
+                Self { prefix, aad: aad_tls12(number, plaintext), len: 13, kind: 0 }
+            }
+        }
+    }
+
+    /// Bytes of the whole record. (All of it is short.)
+    #[inline]
+    fn whole(&self, plaintext: u16) -> usize {
+        usize::from(plaintext).wrapping_add(self.len).wrapping_add(self.kind).wrapping_add(TAG_LEN)
+    }
+
+    fn prefix(&self) -> &[u8] {
+        self.prefix.get(..self.len).unwrap_or(&[])
+    }
+
+    fn aad(&self) -> &[u8] {
+        self.aad.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Must the associated data make room for the prefix, and the other way round? (TLS 1.3 authenticates the
+    /// prefix itself.)
+    fn is_swapped(&self) -> bool {
+        self.kind == 0
+    }
+}
 
 /// An expanded key with its static IV. Wiped when dropped.
 pub(crate) struct Keys {
@@ -27,11 +81,11 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// A TLS 1.3 key of 16 or 32 bytes.
-    pub(crate) fn tls13(key: &[u8], iv: Secret<12>) -> Result<KBox<Self>> {
+    /// A key of 16 or 32 bytes.
+    pub(crate) fn new(version: TlsVersion, key: &[u8], iv: Secret<12>) -> Result<KBox<Self>> {
         let aead = AeadKey::new(key, GFP_KERNEL)?;
         let epoch = Epoch::new(0);
-        Ok(KBox::new(Self { aead, iv, version: TlsVersion::Tls13, epoch }, GFP_KERNEL)?)
+        Ok(KBox::new(Self { aead, iv, version, epoch }, GFP_KERNEL)?)
     }
 
     /// Version of the records.
@@ -48,9 +102,10 @@ impl Keys {
         number.nonce(self.version, &self.iv)
     }
 
-    /// Makes room for the header of the record that comes next.
+    /// Makes room for what the record that comes next begins with.
     pub(crate) fn begin_record(&self, builder: &mut SkbBuilder) -> Result {
-        builder.append(&[0; HEADER])
+        let prefix = [0; LONGEST_PREFIX];
+        builder.append(prefix.get(..self.version.record_prefix() as usize).unwrap_or(&prefix))
     }
 
     /// Seals the record of which `plaintext` bytes are the last in `builder` and which began at
@@ -63,19 +118,23 @@ impl Keys {
         id: MessageId,
         index: u16,
     ) -> Result {
-        let len = usize::from(plaintext);
+        let number = SequenceNumber::record(id, index);
+        let frame = Frame::new(self.version, plaintext, number);
         let mut tail = [0; 1 + TAG_LEN];
         if let Some(kind) = tail.first_mut() {
             *kind = APPLICATION_DATA;
         }
-        builder.append(&tail)?;
-        let header = record_header(self.version, plaintext);
-        if !builder.write_at(at, &header) {
+        // TLS 1.2 has only the tag's place.
+        builder.append(tail.get(1usize.wrapping_sub(frame.kind)..).unwrap_or(&tail))?;
+        if !builder.write_at(at, frame.aad()) {
             return Err(EMSGSIZE);
         }
-        let nonce = self.nonce(SequenceNumber::record(id, index));
-        let whole = HEADER + len + 1 + TAG_LEN;
-        self.aead.seal(&nonce, HEADER, builder.runs_mut(at, whole))
+        let whole = frame.whole(plaintext);
+        self.aead.seal(&self.nonce(number), frame.len, builder.runs_mut(at, whole))?;
+        if frame.is_swapped() && !builder.write_at(at, frame.prefix()) {
+            return Err(EMSGSIZE);
+        }
+        Ok(())
     }
 
     /// Opens record `index` of message `id`, whose bytes `buf` has, in place.
@@ -86,14 +145,20 @@ impl Keys {
         id: MessageId,
         index: u16,
     ) -> Result<Opened, OpenError> {
-        let header = record_header(self.version, plaintext);
-        let nonce = self.nonce(SequenceNumber::record(id, index));
-        let text = HEADER..HEADER + usize::from(plaintext);
-        if buf.len() != text.end + 1 + TAG_LEN || buf.first_chunk() != Some(&header) {
+        let number = SequenceNumber::record(id, index);
+        let frame = Frame::new(self.version, plaintext, number);
+        let text = frame.len..frame.len.wrapping_add(usize::from(plaintext));
+        if buf.len() != frame.whole(plaintext) || !buf.starts_with(frame.prefix()) {
             return Err(OpenError::BadRecord);
         }
-        self.aead.open(&nonce, HEADER, &mut buf).map_err(|_| OpenError::BadRecord)?;
-        if buf.get(text.end) != Some(&APPLICATION_DATA) {
+        if frame.is_swapped() {
+            for (to, from) in buf.iter_mut().zip(frame.aad()) {
+                *to = *from;
+            }
+        }
+        let nonce = self.nonce(number);
+        self.aead.open(&nonce, frame.len, &mut buf).map_err(|_| OpenError::BadRecord)?;
+        if frame.kind != 0 && buf.get(text.end) != Some(&APPLICATION_DATA) {
             return Err(OpenError::BadRecord);
         }
         Ok(Opened { buf, text })

@@ -264,12 +264,13 @@ struct homa_rcvbuf_args {
  *	setsockopt(fd, SOL_TLS, TLS_TX, &key,
  *		   HOMA_TLS_KEY_SIZE(key.crypto.aes_gcm_128));
  *
- * As in TLS 1.3 under kTLS, the static IV is salt (4 bytes) | iv (8 bytes).
- * rec_seq must be 0: Homa forms record sequence numbers itself.
+ * As under kTLS, TLS 1.3's static IV is salt (4 bytes) | iv (8 bytes). In TLS
+ * 1.2, where iv is the first explicit nonce, it is not used: Homa forms record
+ * sequence numbers itself, and they are the explicit nonces. For the same
+ * reason rec_seq must be 0.
  *
  * Errors: EINVAL for another length, version, cipher type, address family, or
- * rec_seq, EOPNOTSUPP for a version or cipher that kTLS has and Homa has not
- * (now: all but TLS 1.3 with AES-128-GCM), EBUSY if the direction has a key and
+ * rec_seq, EBUSY if the direction has a key and
  * cannot have the next one (now: always), ENOTUNIQ for a TX key that is or was
  * in use for that peer, ENOSPC after too many sessions on this socket, ENOMEM.
  * getsockopt() never returns a key.
