@@ -249,6 +249,11 @@ class Keys:
         self.aead.decrypt(self.nonce(1 << 63 | counter), tag, header)
 
 
+def of_epoch(keys, flags):
+    """Of a list of keys, the one that is meant: of as many as there can be at a time."""
+    return keys[flags & 3] if isinstance(keys, list) else keys
+
+
 def overhead(flags):
     """What a record is longer than its plaintext, by the seal flags."""
     return OVERHEAD if flags & TLS13 else OVERHEAD12
@@ -418,8 +423,8 @@ class Assembler:
             raise ValueError("not whole")
         if not packet.sealed:
             return stream
-        keys = keys or self.keys
         flags = packet.seal_flags
+        keys = of_epoch(keys or self.keys, flags)
         text = b"".join(keys.open(key, index, stream[at:at + size + overhead(flags)])
                         for index, _, at, size in records(packet.length, packet.record_size, flags))
         length, self.floor_distance, flags, reserved = struct.unpack_from(">IHBB", text)

@@ -462,7 +462,7 @@ def sealed_structure(s):
             s.grows(("TlsDecryptError", "TlsReplay", "drop_unknown_rpc", "drop_duplicate", "drop_refused"), bytes(back),
                     what="an answer sent back")
 
-    # Another epoch, another TLS version, the IP identification as place.
+    # Another epoch (see sealed_epochs), another TLS version, the IP identification as place.
     for flags, what in ((TLS13 | 1, "epoch 1"), (TLS13 | 3, "epoch 3"), (0, "TLS 1.2")):
         number = session.id()
         s.grows(("TlsDecryptError", "drop_no_session"), *session.seal(number, b"abc", flags=flags), what=what)
@@ -480,6 +480,65 @@ def sealed_structure(s):
         s.grows("malformed_id", sealed_packet(session.port, PORT, number, 100, 1024, 0, 0, b"x" * 50),
                 what=f"message id {number:#x}")
     s.works("after sealed lies")
+
+
+def sealed_epochs(s):
+    """Keys of the epoch before live on while messages of it may be under way; others are dropped and counted."""
+    session = Session(s)
+    keys = [session.tx] + [Keys(rng.random(), epoch=n & 3) for n in range(1, 9)]
+
+    def install(epoch):
+        s.sock.set_key(TLS_RX, s.peer.address, session.port, keys[epoch])
+
+    def exchange(epoch, what, floor=None):
+        session.tx = keys[epoch]
+        number, data = session.id(), b"of an epoch" * 300
+        distance = 0 if floor is None else (number - floor) // 2
+        session.exchange(number, data, session.seal(number, data, floor_distance=distance), what)
+
+    def unknown(epoch, what):
+        number = session.id()
+        s.grows("drop_no_session", *seal_message(keys[epoch], session.port, PORT, number, b"abc"), what=what)
+        s.grows("drop_no_session", sealed_control(NEED_ACK, session.port, PORT, number | 1, keys[epoch],
+                                                  1000 + number), what=f"{what}: control")
+
+    exchange(0, "epoch 0")
+    unknown(1, "epoch 1 before its key")
+    held, data = session.id(), rng.randbytes(20000)
+    packets = session.seal(held, data)
+    s.peer.send(*packets[:5])
+    install(1)
+    exchange(0, "epoch 0, when there is a key of epoch 1", held)
+    exchange(1, "epoch 1", held)
+    exchange(0, "epoch 0 again", held)
+    install(2)
+    unknown(3, "epoch 3")
+    exchange(1, "epoch 1, when there is a key of epoch 2", held)
+    # A message of epoch 0 that began before epoch 1 did: the rest of it, late.
+    session.exchange(held, data, packets[5:], "the rest of a message of epoch 0")
+    # One epoch's records do not open in another's name.
+    number = session.id()
+    s.grows("TlsDecryptError", *seal_message(keys[0], session.port, PORT, number, b"abc", flags=TLS13 | 1),
+            what="epoch 0 says it is 1")
+    s.grows("TlsDecryptError", *seal_message(keys[1], session.port, PORT, number, b"abc", flags=TLS13 | 2),
+            what="epoch 1 says it is 2")
+    held = session.id()
+    late = seal_message(keys[0], session.port, PORT, held, data)
+    s.peer.send(*late[:5])
+    # The peer uses epoch 2, so it has no messages of epoch 0: its key goes.
+    exchange(2, "epoch 2", held)
+    time.sleep(0.1)
+    s.grows("drop_no_session", *late[5:], what="the rest of a message of epoch 0 when its key is gone")
+    unknown(0, "epoch 0 when its key is gone")
+    exchange(1, "epoch 1 still")
+    for epoch in range(3, 9):
+        install(epoch)
+        exchange(epoch, f"epoch {epoch}")
+        exchange(epoch - 1, f"epoch {epoch - 1} still")
+        unknown(epoch - 2, f"epoch {epoch - 2} no more")
+    # What was replayed from long ago has the number of another key now.
+    number = session.id()
+    s.grows("TlsDecryptError", *seal_message(keys[4], session.port, PORT, number, b"abc"), what="epoch 4 for 8")
 
 
 def sealed_forged(s):
@@ -587,8 +646,8 @@ def sealed_noise(s):
 
 PLAIN = (plain_round_trip, plain_order, plain_truncated, plain_malformed, plain_contradiction, plain_questions,
          plain_noise, plain_memory)
-SEALED_TESTS = (sealed_round_trip, sealed_replay, sealed_flips, sealed_structure, sealed_forged, sealed_noise,
-                sealed_unproven)
+SEALED_TESTS = (sealed_round_trip, sealed_replay, sealed_flips, sealed_structure, sealed_epochs, sealed_forged,
+                sealed_noise, sealed_unproven)
 
 
 def main():

@@ -34,6 +34,7 @@ static const char usage[] =
 "  --family 4|6     the IP version (4)\n"
 "  --sealed         under sessions\n"
 "  --both           the server sends requests too, from the same socket\n"
+"  --rekey N        all sessions get new keys every N ms\n"
 "  --seconds N      fail after that time (240)\n"
 "  --sizes N,N...   these lengths, each as request with each as response\n"
 "  --args           as a program for HomaModule: its API, pools, no counters\n"
@@ -82,6 +83,7 @@ static bool sealed, both, serve, remote, args;
 static uint32_t sizes[64];
 static int size_count;
 static unsigned int seconds = 240;
+static int rekey_ms;
 
 static struct node *nodes[MAX_NODES + 1];
 static int count;
@@ -425,12 +427,13 @@ static void parse_sizes(const char *list)
 static void parse(int argc, char **argv)
 {
 	int *const numbers[] = { &rpcs, &outstanding, &clients, &threads,
-				 &max_len, &min_len };
+				 &max_len, &min_len, &rekey_ms };
 	bool *const flags[] = { &sealed, &both, &serve, &remote, &args };
 	static const struct option options[] = {
 		{ "rpcs", 1, NULL, 0 }, { "outstanding", 1, NULL, 1 },
 		{ "clients", 1, NULL, 2 }, { "threads", 1, NULL, 3 },
 		{ "max", 1, NULL, 4 }, { "min", 1, NULL, 5 },
+		{ "rekey", 1, NULL, 6 },
 		{ "sealed", 0, NULL, 10 }, { "both", 0, NULL, 11 },
 		{ "serve", 0, NULL, 12 }, { "remote", 0, NULL, 13 },
 		{ "args", 0, NULL, 14 }, { "sizes", 1, NULL, 23 },
@@ -440,7 +443,7 @@ static void parse(int argc, char **argv)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
-		if (c < 6)
+		if (c < 7)
 			*numbers[c] = atoi(optarg);
 		else if (c >= 10 && c < 15)
 			*flags[c - 10] = true;
@@ -462,15 +465,61 @@ static void parse(int argc, char **argv)
 	    rpcs * 2 > MAX_RPCS || (remote && rpcs > MAX_RPCS / 32) ||
 	    threads < 1 || threads > 16 || min_len < 1 ||
 	    max_len < min_len || max_len > HOMA_MAX_MESSAGE_LENGTH ||
-	    (args && sealed)) {
+	    (args && sealed) ||
+	    (rekey_ms && (!sealed || serve || remote || rekey_ms < 1))) {
 		fputs("stress: a number is out of range\n", stderr);
 		exit(2);
 	}
 }
 
+static int rekeyed, too_soon;
+
+/* The next key of one direction, at the receiver first. */
+static void next_key(int from, const union addr *from_addr, int to,
+		     const union addr *to_addr, uint64_t key_seed)
+{
+	struct homa_tls_key key;
+
+	make_key(&key, from_addr, key_seed);
+	must(set_key(to, TLS_RX, &key));
+	make_key(&key, to_addr, key_seed);
+	/* Messages of the key before this one may be under way. */
+	while (set_key(from, TLS_TX, &key)) {
+		if (errno != EBUSY)
+			bail("the next key: %s", strerror(errno));
+		too_soon++;
+		if (done)
+			return;
+		usleep(1000);
+	}
+	rekeyed++;
+}
+
+/* Both directions of all sessions, one after the other. */
+static void *rekey(void *unused __maybe_unused)
+{
+	union addr caddr, saddr = name_of(nodes[0]->fd);
+	uint64_t key_seed = 1ull << 40;
+	int i;
+
+	saddr = addr_of(&server, family, port_of(&saddr));
+	while (!done) {
+		for (i = 1; i < count && !done; i++) {
+			caddr = name_of(nodes[i]->fd);
+			caddr = addr_of(&client, family, port_of(&caddr));
+			next_key(nodes[i]->fd, &caddr, nodes[0]->fd, &saddr,
+				 key_seed++);
+			next_key(nodes[0]->fd, &saddr, nodes[i]->fd, &caddr,
+				 key_seed++);
+		}
+		usleep(rekey_ms * 1000);
+	}
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
-	pthread_t tids[(MAX_NODES + 1) * 16];
+	pthread_t tids[(MAX_NODES + 1) * 16], rekeyer;
 	struct node *s = NULL, *c;
 	union addr caddr, saddr;
 	unsigned long long bad;
@@ -522,9 +571,18 @@ int main(int argc, char **argv)
 		for (j = 0; j < threads; j++)
 			must(-pthread_create(&tids[i * threads + j], NULL, run,
 					     nodes[i]));
+	if (rekey_ms)
+		must(-pthread_create(&rekeyer, NULL, rekey, NULL));
 	for (i = 0; i < count * threads; i++)
 		pthread_join(tids[i], NULL);
 	ms = now_ms() - start;
+	if (rekey_ms) {
+		done = true;
+		pthread_join(rekeyer, NULL);
+		ok(rekeyed > clients * 8, "%d keys were followed by others",
+		   rekeyed);
+		diag("%d times too soon (EBUSY)", too_soon);
+	}
 	for (i = 0; i < count; i++)
 		close(nodes[i]->fd);
 

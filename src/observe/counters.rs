@@ -100,7 +100,7 @@ counters! {
     DropBufferFull => "drop_buffer_full",
     /// Dropped: plain, though the peer has a session or the socket takes sealed messages only.
     DropPlain => "drop_plain",
-    /// Dropped: sealed, and there is no session with its sender, or no key for it.
+    /// Dropped: sealed, and there is no session with its sender, or no key of its epoch (any more, or yet).
     DropNoSession => "drop_no_session",
     /// Dropped: too short.
     MalformedShort => "malformed_short",
@@ -124,10 +124,18 @@ counters! {
     MalformedReserved => "malformed_reserved",
     /// Dropped: bytes after its end.
     MalformedTrailing => "malformed_trailing",
-    /// Sessions made for sending in software.
+    /// First keys set for sending in software.
     TlsTxSw => "TlsTxSw",
-    /// Sessions made for receiving in software.
+    /// First keys set for receiving in software.
     TlsRxSw => "TlsRxSw",
+    /// Next keys set for sending.
+    TlsTxRekeyOk => "TlsTxRekeyOk",
+    /// Keys for sending that could not be set.
+    TlsTxRekeyError => "TlsTxRekeyError",
+    /// Next keys set for receiving.
+    TlsRxRekeyOk => "TlsRxRekeyOk",
+    /// Keys for receiving that could not be set.
+    TlsRxRekeyError => "TlsRxRekeyError",
     /// Records or control packets that did not authenticate.
     TlsDecryptError => "TlsDecryptError",
     /// Messages or control packets that were received before, or whose id is dead.

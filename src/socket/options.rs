@@ -73,8 +73,9 @@ fn write_flag(out: &mut OptOut<'_>, on: bool) -> Result {
 
 fn key_error(sock: &Socket, error: Error) -> Error {
     let words = match error {
-        e if e == EINVAL => "the key's length, version, cipher type, rec_seq or peer is not valid",
-        e if e == EBUSY => "that direction has a key",
+        e if e == EINVAL => "the key's length, version, cipher type, rec_seq or peer is not valid, or it is of another kind",
+        e if e == EBUSY => "messages under the key before the current one are still under way",
+        e if e == ENOTUNIQ => "the key is the current or the previous one",
         e if e == ENOSPC => "too many sessions on this socket",
         _ => "the key could not be set",
     };

@@ -5,6 +5,7 @@
  */
 #include <crypto/aead.h>
 #include <crypto/aes-gcm.h>
+#include <crypto/utils.h>
 #include <linux/filter.h>
 #include <linux/hrtimer.h>
 #include <linux/icmp.h>

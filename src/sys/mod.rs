@@ -33,6 +33,7 @@ pub mod percpu;
 pub mod procfs;
 pub mod proto;
 pub mod rand;
+pub mod rcuslot;
 pub mod route;
 pub mod secret;
 pub mod skb;

@@ -126,3 +126,14 @@ impl<const N: usize> Drop for Secret<N> {
         unsafe { wipe(self.0.as_mut_ptr(), N) };
     }
 }
+
+/// Compares in a time that depends on the lengths only.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    // SAFETY: both slices are readable for that length.
+    let differ =
+        unsafe { bindings::__crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) };
+    differ == 0
+}

@@ -5,6 +5,8 @@
 use ::core::ops::Range;
 
 use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed, Release};
+use kernel::sync::Arc;
 
 use super::OpenError;
 use crate::protocol::session::epoch::Epoch;
@@ -72,20 +74,56 @@ impl Frame {
     }
 }
 
+/// What two keys have in common only if they are the same, whatever their IVs. It tells nothing about them.
+pub(super) type Fingerprint = [u8; TAG_LEN];
+
+/// Counts the keys of a direction that are not wiped yet.
+struct Alive(Arc<Atomic<u32>>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1u32, Release);
+    }
+}
+
 /// An expanded key with its static IV. Wiped when dropped.
 pub(crate) struct Keys {
     aead: AeadKey,
     iv: Secret<12>,
     version: TlsVersion,
+    long: bool,
     epoch: Epoch,
+    // Last, so that it goes when the others are wiped.
+    alive: Option<Alive>,
 }
 
 impl Keys {
     /// A key of 16 or 32 bytes.
     pub(crate) fn new(version: TlsVersion, key: &[u8], iv: Secret<12>) -> Result<KBox<Self>> {
         let aead = AeadKey::new(key, GFP_KERNEL)?;
-        let epoch = Epoch::new(0);
-        Ok(KBox::new(Self { aead, iv, version, epoch }, GFP_KERNEL)?)
+        let (long, epoch) = (key.len() == 32, Epoch::new(0));
+        Ok(KBox::new(Self { aead, iv, version, long, epoch, alive: None }, GFP_KERNEL)?)
+    }
+
+    /// Makes it the key of `epoch`.
+    pub(super) fn begin(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
+    /// Counts it in `alive` until it is wiped.
+    pub(super) fn count_in(&mut self, alive: &Arc<Atomic<u32>>) {
+        alive.fetch_add(1u32, Relaxed);
+        self.alive = Some(Alive(alive.clone()));
+    }
+
+    /// What kind of records it is for: the version, and whether it has 32 bytes.
+    pub(super) fn kind(&self) -> (TlsVersion, bool) {
+        (self.version, self.long)
+    }
+
+    /// See [`Fingerprint`]. (What is encrypted for it is never sent, so it does no harm that the nonce may come again.)
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.aead.tag(&[0; 12], b"which key")
     }
 
     /// Version of the records.

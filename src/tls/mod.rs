@@ -2,34 +2,41 @@
 
 //! Sealed sessions: the keys that two sockets share, and what goes with them.
 //!
-//! A [`Session`] belongs to a peer of a socket. It has a key for each direction ([`Keys`]), the
+//! A [`Session`] belongs to a peer of a socket. It has keys for each direction ([`rings`]), the
 //! ids of the requests sent ([`Ids`]), the window of those received ([`ReplayWindow`]) and the
 //! counters of control packets. What is sealed with which nonce is decided by the core
 //! (`protocol::session`); the bytes are worked on here.
 //!
-//! Locks: `ids`, `replay` and `control` are leaves; no other lock is taken under them.
+//! Locks: `ids`, `replay` and `control` are leaves; no other lock is taken under them. Those of the keys are
+//! in [`rings`], and taken under none of these.
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
-use kernel::sync::{Arc, SetOnce};
+use kernel::sync::{rcu, Arc};
 
 use crate::observe::counters::Counter;
 use crate::protocol::layout::{div_up, Layout};
 use crate::protocol::session::control::{ControlSender, ControlWindow};
+use crate::protocol::session::epoch::Epoch;
 use crate::protocol::session::ids::{Ids, IdsError};
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::replay::{ReplayWindow, Verdict};
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::session::tag::SessionTag;
 use crate::protocol::session::TlsVersion;
-use crate::protocol::wire::{Common, Control, Header, SealedControl, MAX_RECORD, MIN_RECORD};
+use crate::protocol::wire::{
+    Common, Control, Header, SealFlags, SealedControl, MAX_RECORD, MIN_RECORD,
+};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 
 mod install;
 mod keys;
+mod rings;
 
 pub(crate) use self::install::KeySetting;
 pub(crate) use self::keys::{Keys, Opened as OpenedRecord};
+pub(crate) use self::rings::HeldKeys;
+use self::rings::{ReceiveKeys, SendKeys};
 
 /// Requests of one peer of which no record has been authenticated: no more are kept at a time.
 const MAX_UNPROVEN: u32 = 256;
@@ -67,8 +74,10 @@ pub(crate) enum Direction {
 pub(crate) struct Session {
     /// Tells the ids of its RPCs from those of other sessions of the socket.
     pub(crate) tag: SessionTag,
-    tx: SetOnce<KBox<Keys>>,
-    rx: SetOnce<KBox<Keys>>,
+    #[pin]
+    tx: SendKeys,
+    #[pin]
+    rx: ReceiveKeys,
     unproven: Atomic<u32>,
     #[pin]
     ids: SpinLockBh<Ids>,
@@ -90,8 +99,8 @@ impl Session {
         Arc::pin_init(
             try_pin_init!(Self {
                 tag,
-                tx: SetOnce::new(),
-                rx: SetOnce::new(),
+                tx <- SendKeys::new(),
+                rx <- ReceiveKeys::new(),
                 unproven: Atomic::new(0),
                 ids <- new_spinlock_bh!(Ids::new(), "homa_ids"),
                 replay <- new_spinlock_bh!(ReplayWindow::new(), "homa_replay"),
@@ -101,26 +110,44 @@ impl Session {
         )
     }
 
-    /// The key that seals, once it is set.
-    pub(crate) fn tx(&self) -> Option<&Keys> {
-        self.tx.as_ref().map(|keys| &**keys)
+    /// The key that seals, for a message, which is to keep it until it is done; once it is set.
+    pub(crate) fn hold_tx(&self) -> Option<HeldKeys> {
+        self.tx.hold()
     }
 
-    /// The key that opens, once it is set.
-    pub(crate) fn rx(&self) -> Option<&Keys> {
-        self.rx.as_ref().map(|keys| &**keys)
+    /// Is there a key that seals?
+    pub(crate) fn has_tx(&self) -> bool {
+        self.tx.is_there()
     }
 
-    /// Installs a key; EBUSY if there is one already.
-    pub(crate) fn install(&self, direction: Direction, keys: KBox<Keys>) -> Result {
-        let slot = match direction {
-            Direction::Tx => &self.tx,
-            Direction::Rx => &self.rx,
-        };
-        if slot.populate(keys) {
-            Ok(())
-        } else {
-            Err(EBUSY)
+    /// The key of what was sealed as `flags` say. Without one the packet is to be dropped and counted.
+    #[inline]
+    pub(crate) fn rx<'a>(
+        &'a self,
+        flags: SealFlags,
+        guard: &'a rcu::Guard,
+    ) -> Result<&'a Keys, Counter> {
+        match self.rx.get(flags.epoch, guard) {
+            Some(keys) if keys.version() == flags.version => Ok(keys),
+            Some(_) => Err(Counter::TlsDecryptError),
+            None => Err(Counter::DropNoSession),
+        }
+    }
+
+    /// Something of `epoch` authenticated.
+    #[inline]
+    pub(crate) fn used(&self, epoch: Epoch) {
+        self.rx.used(epoch);
+    }
+
+    /// Installs a key, the direction's first or its next. True if it is not the first. Sleeps.
+    ///
+    /// EINVAL for another kind than the last, ENOTUNIQ for one that is not new; EBUSY if messages that go out are still
+    /// under way with the key before the current one.
+    pub(crate) fn install(&self, direction: Direction, keys: KBox<Keys>) -> Result<bool> {
+        match direction {
+            Direction::Tx => self.tx.install(keys),
+            Direction::Rx => self.rx.install(keys),
         }
     }
 
@@ -181,7 +208,8 @@ impl Session {
 
     /// Makes a sealed control packet; ENOKEY, EKEYEXPIRED.
     pub(crate) fn seal_control(&self, inner: &Control, common: &Common) -> Result<Header> {
-        let keys = self.tx().ok_or(ENOKEY)?;
+        let guard = rcu::read_lock();
+        let keys = self.tx.get(&guard).ok_or(ENOKEY)?;
         let counter = self.control.lock().sender.next().ok_or(EKEYEXPIRED)?;
         let untagged = SealedControl::emit(inner, common, keys.flags(), counter);
         let tag = keys.tag_control(counter, untagged.aad()).ok_or(EKEYEXPIRED)?;
@@ -194,10 +222,8 @@ impl Session {
         control: &SealedControl,
         packet: &[u8],
     ) -> Result<(), Counter> {
-        let keys = self.rx().ok_or(Counter::DropNoSession)?;
-        if control.flags != keys.flags() {
-            return Err(Counter::TlsDecryptError);
-        }
+        let guard = rcu::read_lock();
+        let keys = self.rx(control.flags, &guard)?;
         if !self.control.lock().window.check(control.counter) {
             return Err(Counter::TlsReplay);
         }
@@ -208,6 +234,7 @@ impl Session {
         if !self.control.lock().window.mark(control.counter) {
             return Err(Counter::TlsReplay);
         }
+        self.used(control.flags.epoch);
         Ok(())
     }
 }

@@ -305,7 +305,7 @@ impl Endpoint {
         let dst = peer.route(self)?;
         let config = &self.ns.config;
         let common = self.common(peer, rpc.id);
-        if rpc.session.as_ref().is_some_and(|session| session.tx().is_none()) {
+        if rpc.session.as_ref().is_some_and(|session| !session.has_tx()) {
             return Err(ENOKEY);
         }
         let advice = peer.advice(length);
@@ -544,9 +544,9 @@ impl Endpoint {
         self.timer.start_if_idle(self, self.ns.config.resend_first);
     }
 
-    /// Installs a key for the session with `name`, which begins with the first one.
+    /// Installs a key for the session with `name`, which begins with the first one. Sleeps.
     ///
-    /// EBUSY if that direction has a key; ENOSPC if the socket has had too many sessions.
+    /// What [`Session::install`] says; ENOSPC if the socket has had too many sessions.
     pub(crate) fn install_key(
         self: &Arc<Self>,
         name: SockAddr,
@@ -562,12 +562,24 @@ impl Endpoint {
                 peer.session_or_insert(Session::new(tag)?)
             }
         };
-        session.install(direction, keys)?;
-        self.ns.stats.inc(match direction {
-            Direction::Tx => Counter::TlsTxSw,
-            Direction::Rx => Counter::TlsRxSw,
+        let stats = &self.ns.stats;
+        let installed = session.install(direction, keys).inspect_err(|_| {
+            stats.inc(match direction {
+                Direction::Tx => Counter::TlsTxRekeyError,
+                Direction::Rx => Counter::TlsRxRekeyError,
+            });
         });
-        self.abort_matching(ECONNRESET, |rpc| rpc.session.is_none() && rpc.peer.name == name);
+        let rekey = installed?;
+        stats.inc(match (direction, rekey) {
+            (Direction::Tx, false) => Counter::TlsTxSw,
+            (Direction::Rx, false) => Counter::TlsRxSw,
+            (Direction::Tx, true) => Counter::TlsTxRekeyOk,
+            (Direction::Rx, true) => Counter::TlsRxRekeyOk,
+        });
+        if !rekey {
+            let in_clear = |rpc: &Rpc| rpc.session.is_none() && rpc.peer.name == name;
+            self.abort_matching(ECONNRESET, in_clear);
+        }
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::protocol::msgin::Range;
 use crate::protocol::rpc as core;
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
+use crate::protocol::wire::SealFlags;
 use crate::sys::secret::SecretBuf;
 use crate::sys::skb::SkBuff;
 use crate::sys::skbq::SkbQueue;
@@ -47,9 +48,18 @@ pub(crate) struct Incoming {
     sealed: Option<Sealed>,
 }
 
+/// How a message is sealed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seal {
+    /// Its records.
+    pub(super) layout: Layout,
+    /// Their key.
+    pub(super) flags: SealFlags,
+}
+
 /// What a sealed message adds.
 struct Sealed {
-    layout: Layout,
+    seal: Seal,
     /// The records that opened: the first, which most messages have alone, and those after it.
     first: Option<OpenedRecord>,
     others: KVec<Option<OpenedRecord>>,
@@ -75,24 +85,29 @@ impl Incoming {
     }
 
     /// Did an earlier packet say that the message is sealed in another way?
-    pub(super) fn is_sealed_otherwise(&self, layout: &Layout) -> bool {
-        self.sealed.as_ref().is_some_and(|sealed| sealed.layout != *layout)
+    pub(super) fn is_sealed_otherwise(&self, seal: &Seal) -> bool {
+        self.sealed.as_ref().is_some_and(|sealed| sealed.seal != *seal)
+    }
+
+    /// How the message is sealed, as far as is known.
+    pub(super) fn seal(&self) -> Option<Seal> {
+        self.sealed.as_ref().map(|sealed| sealed.seal)
     }
 
     /// The message is sealed in this way. ENOMEM.
-    pub(super) fn expect_sealed(&mut self, layout: Layout) -> Result {
+    pub(super) fn expect_sealed(&mut self, seal: Seal) -> Result {
         if self.sealed.is_some() {
             return Ok(());
         }
         let mut others = KVec::new();
-        let count = (layout.records() as usize).saturating_sub(1);
+        let count = (seal.layout.records() as usize).saturating_sub(1);
         if count != 0 {
             others.reserve(count, GFP_ATOMIC)?;
         }
         for _ in 0..count {
             others.push(None, GFP_ATOMIC)?;
         }
-        self.sealed = Some(Sealed { layout, first: None, others, opened: 0, preamble: None });
+        self.sealed = Some(Sealed { seal, first: None, others, opened: 0, preamble: None });
         Ok(())
     }
 
@@ -119,7 +134,7 @@ impl Incoming {
 
     /// Are all records open? True for a plain message.
     pub(super) fn is_open(&self) -> bool {
-        self.sealed.as_ref().is_none_or(|s| s.opened == s.layout.records())
+        self.sealed.as_ref().is_none_or(|s| s.opened == s.seal.layout.records())
     }
 
     /// Opens the records that are complete now that `range` has arrived. `id` is the message's.
@@ -136,7 +151,7 @@ impl Incoming {
         let Some(sealed) = self.sealed.as_mut() else {
             return Opened::Nothing;
         };
-        let layout = sealed.layout;
+        let layout = sealed.seal.layout;
         let mut range = range;
         let mut preamble = None;
         if sealed.preamble.is_none() {
@@ -266,7 +281,7 @@ impl Sealed {
     /// Reads record 0's preamble and compares it with what the headers said.
     fn read_preamble(&mut self) -> Option<Preamble> {
         let preamble = Preamble::parse(self.first.as_ref()?.text()).ok()?;
-        if !preamble.agrees_with(self.layout.length()) {
+        if !preamble.agrees_with(self.seal.layout.length()) {
             return None;
         }
         self.preamble = Some(preamble);
@@ -280,8 +295,8 @@ impl Sealed {
             start: wanted.start.saturating_add(skip),
             end: wanted.end.saturating_add(skip),
         };
-        for index in 0..self.layout.records() {
-            let record = self.layout.record(index).ok_or(EBADMSG)?;
+        for index in 0..self.seal.layout.records() {
+            let record = self.seal.layout.record(index).ok_or(EBADMSG)?;
             if let Some(bytes) = record.plaintext.intersect(&wanted) {
                 let plaintext = self.get(record.index).ok_or(EBADMSG)?;
                 let at = bytes.start.saturating_sub(record.plaintext.start) as usize;

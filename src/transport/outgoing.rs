@@ -29,7 +29,7 @@ use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::{Sock, WmemCharge};
 use crate::sys::uio::IovIter;
 use crate::sys::user::plain;
-use crate::tls::{self, Session};
+use crate::tls::{self, HeldKeys, Session};
 
 /// Largest IP packet, and so segment.
 const MAX_IP: usize = 65_535;
@@ -67,6 +67,8 @@ pub(crate) struct Outgoing {
     layout: Layout,
     cut: Cut,
     store: Store,
+    /// Its key, which is needed no more: but the session must not go on to the key after the next before this is done.
+    _keys: Option<HeldKeys>,
 }
 
 /// What is kept of a message.
@@ -127,7 +129,7 @@ impl Outgoing {
             builder.push(&head)?;
             store.keep(builder, sk, &layout, &cut, &segment)?;
         }
-        Ok(Self { common, template: Template::Plain(data), layout, cut, store })
+        Ok(Self { common, template: Template::Plain(data), layout, cut, store, _keys: None })
     }
 
     /// Takes a message of `length` bytes from a program and seals it as message `id` of `session`.
@@ -144,7 +146,7 @@ impl Outgoing {
         terms: &Terms,
         from: &mut IovIter,
     ) -> Result<Self> {
-        let tx = session.tx().ok_or(ENOKEY)?;
+        let tx = session.hold_tx().ok_or(ENOKEY)?;
         let plaintext = length.checked_add(PREAMBLE_LEN).ok_or(EMSGSIZE)?;
         let cut = cut_for(dst, SEALED_DATA_LEN, terms)?;
         let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
@@ -186,7 +188,7 @@ impl Outgoing {
             data.incoming = incoming;
             store.keep(builder, sk, &layout, &cut, &segment)?;
         }
-        Ok(Self { common, template: Template::Sealed(data), layout, cut, store })
+        Ok(Self { common, template: Template::Sealed(data), layout, cut, store, _keys: Some(tx) })
     }
 
     /// Records that were sealed for it.

@@ -10,13 +10,12 @@ use kernel::sync::{rcu, Arc};
 
 use super::endpoint::Endpoint;
 use super::grants;
-use super::incoming::Opened;
+use super::incoming::{Opened, Seal};
 use super::net::Net;
 use super::peer::{Answer, Peer};
 use super::rpc::{Identity, Rpc, State};
 use crate::observe::counters::Counter;
 use crate::observe::trace;
-use crate::protocol::layout::Layout;
 use crate::protocol::msgin::{MsgIn, Range};
 use crate::protocol::rpc::{self as core, Action, Arrival, Data as Verdict, Failure, Phase};
 use crate::protocol::window::ResponseLimit;
@@ -46,8 +45,8 @@ struct Payload {
     cutoff_version: u16,
     /// What the client wants of the response at a time.
     response_limit: ResponseLimit,
-    /// How a sealed message is cut.
-    layout: Option<Layout>,
+    /// How a sealed message is sealed.
+    seal: Option<Seal>,
 }
 
 /// A packet, or several that GRO chained.
@@ -128,7 +127,7 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
                 again: data.retransmit,
                 cutoff_version: data.cutoff_version,
                 response_limit: data.response_limit,
-                layout: None,
+                seal: None,
             };
             plain_data(&endpoint, &name, id, skb, payload)
         }
@@ -310,7 +309,7 @@ fn sealed_data(
         again: data.retransmit,
         cutoff_version: data.cutoff_version,
         response_limit: data.response_limit,
-        layout: Some(layout),
+        seal: Some(Seal { layout, flags: data.flags }),
     };
     let rpc = match endpoint.find_rpc(name, id) {
         Some(rpc) => rpc,
@@ -354,11 +353,7 @@ fn sealed_data(
 
 /// Is there a key for what this packet says it was sealed with?
 fn check_key(session: &Session, data: &SealedData) -> Outcome {
-    match session.rx() {
-        Some(keys) if keys.flags() == data.flags => Ok(()),
-        Some(_) => Err(Counter::TlsDecryptError),
-        None => Err(Counter::DropNoSession),
-    }
+    session.rx(data.flags, &rcu::read_lock()).map(|_| ())
 }
 
 /// What is to be done for an RPC once its lock is gone.
@@ -446,13 +441,13 @@ fn add_data_locked(
     after: &mut After,
 ) {
     let config = &endpoint.ns.config;
-    let Payload { range, skip, length, incoming, again, layout, .. } = payload;
-    if let Some(layout) = layout {
-        if state.core.is_receiving() && !expect(rpc, state, layout, after) {
+    let Payload { range, skip, length, incoming, again, seal, .. } = payload;
+    if let Some(seal) = seal {
+        if state.core.is_receiving() && !expect(rpc, state, seal, after) {
             return;
         }
     }
-    let sealed = layout.is_some();
+    let sealed = seal.is_some();
     if !state.incoming.has_room(length, skb.truesize()) {
         // Many tiny packets: they would take far more memory than the message.
         after.outcome = Some(Counter::DropBufferFull);
@@ -519,12 +514,12 @@ fn add_data_locked(
     }
 }
 
-/// Prepares for a message sealed as `layout` says; false if the packet that says so is to be dropped.
+/// Prepares for a message sealed as `seal` says; false if the packet that says so is to be dropped.
 ///
 /// Until something is authenticated the newest packet is as good as those before it: if they disagree,
 /// those may have been forged.
-fn expect(rpc: &Rpc, state: &mut State, layout: Layout, after: &mut After) -> bool {
-    if state.incoming.is_sealed_otherwise(&layout) {
+fn expect(rpc: &Rpc, state: &mut State, seal: Seal, after: &mut After) -> bool {
+    if state.incoming.is_sealed_otherwise(&seal) {
         if state.incoming.is_proven() {
             after.outcome = Some(Counter::DropRefused);
             return false;
@@ -534,10 +529,10 @@ fn expect(rpc: &Rpc, state: &mut State, layout: Layout, after: &mut After) -> bo
         if !rpc.is_client() {
             // What is reserved for an unproven one is the same for all but the smallest.
             rpc.uncharge(state);
-            rpc.force_charge(state, layout.stream_length().min(UNPROVEN_CHARGE));
+            rpc.force_charge(state, seal.layout.stream_length().min(UNPROVEN_CHARGE));
         }
     }
-    if state.incoming.expect_sealed(layout).is_err() {
+    if state.incoming.expect_sealed(seal).is_err() {
         after.outcome = Some(Counter::DropNoMemory);
         return false;
     }
@@ -557,12 +552,22 @@ fn open(
     let Some(session) = &rpc.session else {
         return false;
     };
-    let (Some(keys), Some(id)) = (session.rx(), rpc.incoming_id()) else {
+    let (Some(seal), Some(id)) = (state.incoming.seal(), rpc.incoming_id()) else {
         return false;
+    };
+    let guard = rcu::read_lock();
+    let keys = match session.rx(seal.flags, &guard) {
+        Ok(keys) => keys,
+        Err(why) => {
+            // It went just now.
+            stats.inc(why);
+            return true;
+        }
     };
     match state.incoming.open(&mut state.core, range, keys, id, stats) {
         Opened::Nothing => true,
         Opened::Some(preamble) => {
+            session.used(seal.flags.epoch);
             if let (Some(preamble), false) = (preamble, rpc.is_client()) {
                 // Now it is worth its whole length; before it is marked, so that it may come again if not.
                 let length = state.core.msgin().map_or(0, |m| m.length());

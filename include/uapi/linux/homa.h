@@ -255,7 +255,11 @@ struct homa_rcvbuf_args {
  *
  * After a TLS handshake (over any channel) both sides set TLS_TX and TLS_RX;
  * from then on everything to and from that peer address and port is sealed.
- * Setting a key again starts the next epoch.
+ * Setting a key again starts the next epoch: new messages are sealed with that
+ * key, and those under way are finished with the one they began with. Set it as
+ * TLS_RX where it is received first, then as TLS_TX where it is sent. Each
+ * direction rekeys by itself; version and cipher type stay. A direction needs
+ * a key of its own, as TLS makes them.
  *
  * On a connected socket the argument is exactly kTLS's: a struct
  * tls12_crypto_info_aes_gcm_128 or _256. On an unconnected one, it is this
@@ -270,10 +274,16 @@ struct homa_rcvbuf_args {
  * reason rec_seq must be 0.
  *
  * Errors: EINVAL for another length, version, cipher type, address family, or
- * rec_seq, EBUSY if the direction has a key and
- * cannot have the next one (now: always), ENOTUNIQ for a TX key that is or was
- * in use for that peer, ENOSPC after too many sessions on this socket, ENOMEM.
- * getsockopt() never returns a key.
+ * rec_seq, and for a next key of another version or cipher type than the first
+ * (as kTLS has it); EBUSY for TLS_TX while messages are under way that were
+ * sealed with the key before the current one: try again when they are done;
+ * ENOTUNIQ for a key that is the direction's current or previous one, whatever
+ * its IV; ENOSPC after too many sessions on this socket, ENOMEM.
+ *
+ * getsockopt() of TLS_TX and TLS_RX is ENOPROTOOPT: unlike kTLS, Homa gives no
+ * key back, as a socket may have been passed on to a process that was never
+ * meant to have the keys, and a record sequence number, the other half of what
+ * kTLS returns, is each message's own.
  *
  * @peer: (in) a sockaddr_in or sockaddr_in6 with a port, in a storage of full
  *	size.
