@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What must hold in every state.
+
+use std::collections::BTreeSet;
+
+use crate::crypto::{Author, Term, Text};
+use crate::end::{End, Event};
+use crate::packet::ControlPacket;
+use crate::state::State;
+
+/// Something that must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Invariant {
+    /// No key and nonce seal two different texts.
+    NonceOnce,
+    /// A message is delivered at most once.
+    AtMostOnce,
+    /// What is delivered was sent: by the peer, as this message, in this direction, record by record in its order.
+    OnlyWhatWasSent,
+    /// And all of it, with its length.
+    NoTruncation,
+    /// A control packet is believed only if the peer sent it, with this header.
+    ControlAuthentic,
+    /// And once.
+    ControlOnce,
+    /// A server's floor is never above its client's, and an RPC is acknowledged only once its client is done with it.
+    FloorSafe,
+    /// When the attacker stops, every RPC completes, all state goes, and so do old keys.
+    Progress,
+}
+
+impl Invariant {
+    /// All.
+    pub const ALL: [Self; 8] = [
+        Self::NonceOnce,
+        Self::AtMostOnce,
+        Self::OnlyWhatWasSent,
+        Self::NoTruncation,
+        Self::ControlAuthentic,
+        Self::ControlOnce,
+        Self::FloorSafe,
+        Self::Progress,
+    ];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NonceOnce => "NonceOnce",
+            Self::AtMostOnce => "AtMostOnce",
+            Self::OnlyWhatWasSent => "OnlyWhatWasSent",
+            Self::NoTruncation => "NoTruncation",
+            Self::ControlAuthentic => "ControlAuthentic",
+            Self::ControlOnce => "ControlOnce",
+            Self::FloorSafe => "FloorSafe",
+            Self::Progress => "Progress",
+        }
+    }
+}
+
+/// Something that some state must show, or the run proves little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Witness {
+    /// Every RPC began and is over, and nothing of it is left.
+    AllDone,
+    /// A request died by a floor, without a control packet.
+    FloorFrees,
+    /// A record opened under the previous key.
+    OldKeyOpens,
+    /// A server has a request that nobody sent.
+    ForgedWaits,
+}
+
+impl Witness {
+    /// All.
+    pub const ALL: [Self; 4] =
+        [Self::AllDone, Self::FloorFrees, Self::OldKeyOpens, Self::ForgedWaits];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AllDone => "AllDone",
+            Self::FloorFrees => "FloorFrees",
+            Self::OldKeyOpens => "OldKeyOpens",
+            Self::ForgedWaits => "ForgedWaits",
+        }
+    }
+
+    /// Does `state` show it? `rpcs`: of each end.
+    pub fn seen(self, state: &State, rpcs: [usize; 2]) -> bool {
+        let started = |end: &End| usize::from(end.started);
+        let mut ends = state.ends.iter();
+        match self {
+            Self::AllDone => ends.zip(rpcs).all(|(end, rpcs)| {
+                started(end) == rpcs && end.client.is_empty() && end.server.is_empty()
+            }),
+            Self::FloorFrees => state.believed.is_empty() && ends.any(|end| end.replay.floor() > 0),
+            Self::OldKeyOpens => ends.any(|end| {
+                let mut calls = end.client.values().chain(end.server.values());
+                let old = end.rx.previous().map(|generation| generation & 3);
+                old.is_some()
+                    && calls.any(|call| call.incoming.is_proven() && call.incoming.epoch() == old)
+            }),
+            Self::ForgedWaits => ends.any(|end| {
+                let peer = &state.ends[end.side.peer().index()];
+                end.server.keys().any(|local| *local / 2 >= u64::from(peer.started))
+            }),
+        }
+    }
+}
+
+/// What `to` delivered as message `id` is compared with what `from` sent.
+pub fn delivered(
+    from: &End,
+    to: &End,
+    id: u64,
+    records: &[Term],
+    length: Option<u32>,
+) -> Option<Invariant> {
+    let parts: Vec<(Author, u16)> = records
+        .iter()
+        .filter_map(|record| match record.sealed().text {
+            Text::Record { author, index, .. } => Some((author, index)),
+            Text::Control(_) => None,
+        })
+        .collect();
+    let Some((author, _)) = parts.first() else { return Some(Invariant::OnlyWhatWasSent) };
+    let Some(sent) = from.sent.get(&(id, author.run)) else {
+        return Some(Invariant::OnlyWhatWasSent);
+    };
+    let expected: Vec<(Author, u16)> =
+        (0..sent.records.len() as u16).map(|index| (sent.author, index)).collect();
+    if !expected.starts_with(&parts) {
+        Some(Invariant::OnlyWhatWasSent)
+    } else if expected != parts || length != Some(sent.length) {
+        Some(Invariant::NoTruncation)
+    } else if to.delivered.get(author) != Some(&1) {
+        Some(Invariant::AtMostOnce)
+    } else {
+        None
+    }
+}
+
+/// A control packet that `to` believed.
+fn believed(from: &End, believed: &BTreeSet<Term>, packet: &ControlPacket) -> Option<Invariant> {
+    let Some(tag) = &packet.tag else { return Some(Invariant::ControlAuthentic) };
+    let sealed = tag.sealed();
+    if sealed.key.from != from.side || sealed.text != Text::Control(packet.header.clone()) {
+        Some(Invariant::ControlAuthentic)
+    } else if believed.contains(tag) {
+        Some(Invariant::ControlOnce)
+    } else {
+        None
+    }
+}
+
+/// The invariant that an event at `to` breaks, in the state that it left behind.
+pub fn event(state: &State, to: &End, event: &Event) -> Option<Invariant> {
+    let from = &state.ends[to.side.peer().index()];
+    match event {
+        Event::Sealed(term) => {
+            let sealed = term.sealed();
+            let twice = |other: &Term| {
+                let other = other.sealed();
+                (other.key, other.nonce) == (sealed.key, sealed.nonce) && other != sealed
+            };
+            state.wire.iter().any(twice).then_some(Invariant::NonceOnce)
+        }
+        Event::Delivered(id, records, length) => delivered(from, to, *id, records, *length),
+        Event::Acknowledged(request) => {
+            from.client.contains_key(request).then_some(Invariant::FloorSafe)
+        }
+        Event::Believed(packet) => believed(from, &state.believed, packet),
+    }
+}
+
+/// Is no server's floor above its client's?
+pub fn floors(state: &State) -> bool {
+    let [a, b] = &state.ends;
+    b.replay.floor() <= a.ids.floor() && a.replay.floor() <= b.ids.floor()
+}

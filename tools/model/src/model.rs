@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The model as stateright sees it.
+
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use crate::attacker;
+use crate::check::{self, Invariant, Witness};
+use crate::crypto::Side;
+use crate::live::hash_of;
+use crate::progress;
+use crate::sabotage::Rules;
+use crate::scenario::Scenario;
+use crate::state::{Action, State};
+
+/// A run of the model: its bounds, and the rules that hold.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The bounds.
+    pub scenario: Scenario,
+    /// The rules.
+    pub rules: Rules,
+}
+
+impl Session {
+    fn progresses(&self, state: &State) -> bool {
+        let every = self.scenario.progress_every;
+        (every > 1 && hash_of(state) % every != 0)
+            || progress::completes(state, &self.scenario, self.rules)
+    }
+
+    fn sees(&self, witness: Witness, state: &State) -> bool {
+        let [a, b] = &self.scenario.rpcs;
+        witness.seen(state, [a.len(), b.len()])
+    }
+}
+
+impl Model for Session {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::new()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for side in Side::BOTH {
+            state.own_actions(&self.scenario, side, actions);
+            attacker::data(state, &self.scenario, self.rules, side, actions);
+            attacker::control(state, self.rules, side, actions);
+        }
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        state.step(&self.scenario, self.rules, &action)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let condition = |invariant: Invariant| -> fn(&Self, &State) -> bool {
+            match invariant {
+                Invariant::NonceOnce => |_, s| s.holds(Invariant::NonceOnce),
+                Invariant::AtMostOnce => |_, s| s.holds(Invariant::AtMostOnce),
+                Invariant::OnlyWhatWasSent => |_, s| s.holds(Invariant::OnlyWhatWasSent),
+                Invariant::NoTruncation => |_, s| s.holds(Invariant::NoTruncation),
+                Invariant::ControlAuthentic => |_, s| s.holds(Invariant::ControlAuthentic),
+                Invariant::ControlOnce => |_, s| s.holds(Invariant::ControlOnce),
+                Invariant::FloorSafe => |_, s| s.holds(Invariant::FloorSafe) && check::floors(s),
+                Invariant::Progress => Self::progresses,
+            }
+        };
+        let seen = |witness: Witness| -> fn(&Self, &State) -> bool {
+            match witness {
+                Witness::AllDone => |m, s| m.sees(Witness::AllDone, s),
+                Witness::FloorFrees => |m, s| m.sees(Witness::FloorFrees, s),
+                Witness::OldKeyOpens => |m, s| m.sees(Witness::OldKeyOpens, s),
+                Witness::ForgedWaits => |m, s| m.sees(Witness::ForgedWaits, s),
+            }
+        };
+        let always = Invariant::ALL.map(|i| Property::always(i.name(), condition(i)));
+        let sometimes = Witness::ALL.map(|w| Property::sometimes(w.name(), seen(w)));
+        always.into_iter().chain(sometimes).collect()
+    }
+}
+
+/// What a run found.
+#[derive(Debug)]
+pub struct Report {
+    /// Different states.
+    pub states: usize,
+    /// Steps that lead to them.
+    pub steps: usize,
+    /// The longest of the shortest ways to a state.
+    pub depth: usize,
+    /// How long it took.
+    pub time: Duration,
+    /// Were all states seen?
+    pub exhaustive: bool,
+    /// What was seen.
+    pub seen: Vec<Witness>,
+    /// What does not hold, with the shortest way there.
+    pub broken: Vec<(Invariant, Vec<Action>)>,
+}
+
+/// Explores all states within the bounds, or until something does not hold.
+pub fn run(session: Session, threads: usize, limit: Option<usize>) -> Report {
+    let began = Instant::now();
+    let mut checker = session.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
+    if let Some(limit) = limit {
+        checker = checker.target_state_count(limit);
+    }
+    let checker = checker.spawn_bfs().join();
+    let broken: Vec<_> = Invariant::ALL
+        .into_iter()
+        .filter_map(|i| Some((i, checker.discovery(i.name())?.into_actions())))
+        .collect();
+    Report {
+        states: checker.unique_state_count(),
+        steps: checker.state_count(),
+        depth: checker.max_depth(),
+        time: began.elapsed(),
+        exhaustive: broken.is_empty() && limit.is_none_or(|limit| checker.state_count() < limit),
+        seen: Witness::ALL.into_iter().filter(|w| checker.discovery(w.name()).is_some()).collect(),
+        broken,
+    }
+}
