@@ -61,8 +61,8 @@ impl Invariant {
 /// Something that some state must show, or the run proves little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Witness {
-    /// Every RPC began and is over, and nothing of it is left.
-    AllDone,
+    /// Every RPC began, none was given up, and its client has the answer.
+    AllAnswered,
     /// A request died by a floor, without a control packet.
     FloorFrees,
     /// A record opened under the previous key.
@@ -74,12 +74,12 @@ pub enum Witness {
 impl Witness {
     /// All.
     pub const ALL: [Self; 4] =
-        [Self::AllDone, Self::FloorFrees, Self::OldKeyOpens, Self::ForgedWaits];
+        [Self::AllAnswered, Self::FloorFrees, Self::OldKeyOpens, Self::ForgedWaits];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
-            Self::AllDone => "AllDone",
+            Self::AllAnswered => "AllAnswered",
             Self::FloorFrees => "FloorFrees",
             Self::OldKeyOpens => "OldKeyOpens",
             Self::ForgedWaits => "ForgedWaits",
@@ -91,8 +91,8 @@ impl Witness {
         let started = |end: &End| usize::from(end.started);
         let mut ends = state.ends.iter();
         match self {
-            Self::AllDone => ends.zip(rpcs).all(|(end, rpcs)| {
-                started(end) == rpcs && end.client.is_empty() && end.server.is_empty()
+            Self::AllAnswered => ends.zip(rpcs).all(|(end, rpcs)| {
+                started(end) == rpcs && end.client.is_empty() && end.aborted == 0
             }),
             Self::FloorFrees => state.believed.is_empty() && ends.any(|end| end.replay.floor() > 0),
             Self::OldKeyOpens => ends.any(|end| {

@@ -12,7 +12,7 @@ use homa_model::scenario::{self, Scenario, Shape};
 /// Explores all states of a sealed session whose network belongs to an attacker, within bounds.
 ///
 /// Without --rpcs, the scenarios of the tests are run and then larger ones; with it, one with the bounds that are given. Exits 1 if something
-/// does not hold, with the shortest way there.
+/// does not hold, with a shortest way there.
 #[derive(Debug, Parser)]
 #[command(name = "homa-model", max_term_width = 110)]
 struct Options {
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
     let mut failed = false;
     for scenario in scenarios {
         let name = scenario.name;
-        let report = run(Session { scenario, rules }, options.threads, options.limit);
+        let report = run(Session::new(scenario, rules), options.threads, options.limit, None);
         println!(
             "{name:8} {:>9} states {:>10} steps  depth {:>3}  {:6.1} s{}",
             report.states,

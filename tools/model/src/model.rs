@@ -2,6 +2,8 @@
 
 //! The model as stateright sees it.
 
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -22,9 +24,31 @@ pub struct Session {
     pub scenario: Scenario,
     /// The rules.
     pub rules: Rules,
+    /// Bits of the invariants that were found broken.
+    found: Arc<AtomicU16>,
 }
 
 impl Session {
+    /// A new one.
+    pub fn new(scenario: Scenario, rules: Rules) -> Self {
+        Self { scenario, rules, found: Arc::default() }
+    }
+
+    /// Only the first state in which `invariant` does not hold counts: stateright would report the last.
+    fn first(&self, invariant: Invariant, holds: bool) -> bool {
+        let bit = 1 << invariant as u16;
+        holds || self.found.fetch_or(bit, Ordering::Relaxed) & bit != 0
+    }
+
+    fn holds(&self, invariant: Invariant, state: &State) -> bool {
+        let holds = match invariant {
+            Invariant::FloorSafe => state.holds(invariant) && check::floors(state),
+            Invariant::Progress => self.progresses(state),
+            _ => state.holds(invariant),
+        };
+        self.first(invariant, holds)
+    }
+
     fn progresses(&self, state: &State) -> bool {
         let every = self.scenario.progress_every;
         (every > 1 && hash_of(state) % every != 0)
@@ -60,19 +84,19 @@ impl Model for Session {
     fn properties(&self) -> Vec<Property<Self>> {
         let condition = |invariant: Invariant| -> fn(&Self, &State) -> bool {
             match invariant {
-                Invariant::NonceOnce => |_, s| s.holds(Invariant::NonceOnce),
-                Invariant::AtMostOnce => |_, s| s.holds(Invariant::AtMostOnce),
-                Invariant::OnlyWhatWasSent => |_, s| s.holds(Invariant::OnlyWhatWasSent),
-                Invariant::NoTruncation => |_, s| s.holds(Invariant::NoTruncation),
-                Invariant::ControlAuthentic => |_, s| s.holds(Invariant::ControlAuthentic),
-                Invariant::ControlOnce => |_, s| s.holds(Invariant::ControlOnce),
-                Invariant::FloorSafe => |_, s| s.holds(Invariant::FloorSafe) && check::floors(s),
-                Invariant::Progress => Self::progresses,
+                Invariant::NonceOnce => |m, s| m.holds(Invariant::NonceOnce, s),
+                Invariant::AtMostOnce => |m, s| m.holds(Invariant::AtMostOnce, s),
+                Invariant::OnlyWhatWasSent => |m, s| m.holds(Invariant::OnlyWhatWasSent, s),
+                Invariant::NoTruncation => |m, s| m.holds(Invariant::NoTruncation, s),
+                Invariant::ControlAuthentic => |m, s| m.holds(Invariant::ControlAuthentic, s),
+                Invariant::ControlOnce => |m, s| m.holds(Invariant::ControlOnce, s),
+                Invariant::FloorSafe => |m, s| m.holds(Invariant::FloorSafe, s),
+                Invariant::Progress => |m, s| m.holds(Invariant::Progress, s),
             }
         };
         let seen = |witness: Witness| -> fn(&Self, &State) -> bool {
             match witness {
-                Witness::AllDone => |m, s| m.sees(Witness::AllDone, s),
+                Witness::AllAnswered => |m, s| m.sees(Witness::AllAnswered, s),
                 Witness::FloorFrees => |m, s| m.sees(Witness::FloorFrees, s),
                 Witness::OldKeyOpens => |m, s| m.sees(Witness::OldKeyOpens, s),
                 Witness::ForgedWaits => |m, s| m.sees(Witness::ForgedWaits, s),
@@ -99,14 +123,23 @@ pub struct Report {
     pub exhaustive: bool,
     /// What was seen.
     pub seen: Vec<Witness>,
-    /// What does not hold, with the shortest way there.
+    /// What does not hold, with the shortest way there (with one thread; with more, almost the shortest).
     pub broken: Vec<(Invariant, Vec<Action>)>,
 }
 
-/// Explores all states within the bounds, or until something does not hold.
-pub fn run(session: Session, threads: usize, limit: Option<usize>) -> Report {
+/// Explores all states within the bounds, or until something does not hold; `wanted`, if that is given.
+pub fn run(
+    session: Session,
+    threads: usize,
+    limit: Option<usize>,
+    wanted: Option<Invariant>,
+) -> Report {
     let began = Instant::now();
-    let mut checker = session.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
+    let until = match wanted {
+        Some(wanted) => HasDiscoveries::AnyOf([wanted.name()].into()),
+        None => HasDiscoveries::AnyFailures,
+    };
+    let mut checker = session.checker().threads(threads).finish_when(until);
     if let Some(limit) = limit {
         checker = checker.target_state_count(limit);
     }

@@ -13,10 +13,10 @@ fn every_sabotage_is_found() {
         let scenario = scenario::small().into_iter().find(|s| s.name == sabotage.scenario());
         let scenario = scenario.expect("the scenario is there");
         let rules = Rules(Some(*sabotage));
-        let report = run(Session { scenario, rules }, 1, None);
+        let report = run(Session::new(scenario, rules), 1, None, Some(sabotage.breaks()));
         let way = report.broken.iter().find(|(invariant, _)| *invariant == sabotage.breaks());
         let names: Vec<_> = report.broken.iter().map(|(i, way)| (i.name(), way.len())).collect();
-        println!("{sabotage:?}: {names:?}, {} states", report.states);
+        println!("{sabotage:?}, {}: {names:?}, {} states", sabotage.scenario(), report.states);
         assert!(way.is_some(), "{sabotage:?}: {names:?}");
     }
 }
