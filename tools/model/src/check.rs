@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use homa_core::session::epoch::Epoch;
+
 use crate::crypto::{Author, Term, Text};
 use crate::end::{End, Event};
 use crate::packet::ControlPacket;
+use crate::sabotage::Rules;
 use crate::state::State;
 
 /// Something that must hold.
@@ -26,13 +29,17 @@ pub enum Invariant {
     ControlOnce,
     /// A server's floor is never above its client's, and an RPC is acknowledged only once its client is done with it.
     FloorSafe,
-    /// When the attacker stops, every RPC completes, all state goes, and so do old keys.
+    /// A receiver has the key of whatever its peer goes on sending, unless it did not get that key yet.
+    KeysKept,
+    /// A receiver has three keys at most, and two as soon as something of the newest authenticates.
+    KeysGo,
+    /// When the attacker stops, every RPC completes, and all state goes; a rekey that one end began is done by both.
     Progress,
 }
 
 impl Invariant {
     /// All.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NonceOnce,
         Self::AtMostOnce,
         Self::OnlyWhatWasSent,
@@ -40,6 +47,8 @@ impl Invariant {
         Self::ControlAuthentic,
         Self::ControlOnce,
         Self::FloorSafe,
+        Self::KeysKept,
+        Self::KeysGo,
         Self::Progress,
     ];
 
@@ -53,6 +62,8 @@ impl Invariant {
             Self::ControlAuthentic => "ControlAuthentic",
             Self::ControlOnce => "ControlOnce",
             Self::FloorSafe => "FloorSafe",
+            Self::KeysKept => "KeysKept",
+            Self::KeysGo => "KeysGo",
             Self::Progress => "Progress",
         }
     }
@@ -65,16 +76,29 @@ pub enum Witness {
     AllAnswered,
     /// A request died by a floor, without a control packet.
     FloorFrees,
-    /// A record opened under the previous key.
+    /// A record opened under an older key than its sender's newest.
     OldKeyOpens,
+    /// A receiver has three keys, and messages are under way under both that its peer got.
+    ThreeKeys,
+    /// Something of the newest key ended the oldest one.
+    OldKeyEnds,
+    /// The next key to seal with is refused.
+    RekeyWaits,
     /// A server has a request that nobody sent.
     ForgedWaits,
 }
 
 impl Witness {
     /// All.
-    pub const ALL: [Self; 4] =
-        [Self::AllAnswered, Self::FloorFrees, Self::OldKeyOpens, Self::ForgedWaits];
+    pub const ALL: [Self; 7] = [
+        Self::AllAnswered,
+        Self::FloorFrees,
+        Self::OldKeyOpens,
+        Self::ThreeKeys,
+        Self::OldKeyEnds,
+        Self::RekeyWaits,
+        Self::ForgedWaits,
+    ];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -82,6 +106,9 @@ impl Witness {
             Self::AllAnswered => "AllAnswered",
             Self::FloorFrees => "FloorFrees",
             Self::OldKeyOpens => "OldKeyOpens",
+            Self::ThreeKeys => "ThreeKeys",
+            Self::OldKeyEnds => "OldKeyEnds",
+            Self::RekeyWaits => "RekeyWaits",
             Self::ForgedWaits => "ForgedWaits",
         }
     }
@@ -96,10 +123,25 @@ impl Witness {
             }),
             Self::FloorFrees => state.believed.is_empty() && ends.any(|end| end.replay.floor() > 0),
             Self::OldKeyOpens => ends.any(|end| {
-                let mut calls = end.client.values().chain(end.server.values());
-                let old = end.rx.previous().map(|generation| generation & 3);
-                old.is_some()
-                    && calls.any(|call| call.incoming.is_proven() && call.incoming.epoch() == old)
+                let newest = state.end(end.side.peer()).tx.generation;
+                let mut opened = end
+                    .client
+                    .values()
+                    .chain(end.server.values())
+                    .flat_map(|c| c.incoming.opened());
+                opened.any(|term| term.sealed().key.generation < newest)
+            }),
+            Self::ThreeKeys => ends.any(|end| {
+                let sent: BTreeSet<u8> =
+                    state.end(end.side.peer()).live().map(|sent| sent.generation).collect();
+                let older: BTreeSet<u8> =
+                    end.rx.all().filter(|generation| *generation < end.rx.generation).collect();
+                older.len() == 2 && older == sent
+            }),
+            Self::OldKeyEnds => ends.any(|end| end.rx.generation == 2 && end.rx.all().eq([1, 2])),
+            Self::RekeyWaits => ends.any(|end| {
+                end.has_previous_tx()
+                    && state.end(end.side.peer()).rx.generation > end.tx.generation
             }),
             Self::ForgedWaits => ends.any(|end| {
                 let peer = &state.ends[end.side.peer().index()];
@@ -171,6 +213,10 @@ pub fn event(state: &State, to: &End, event: &Event) -> Option<Invariant> {
             from.client.contains_key(request).then_some(Invariant::FloorSafe)
         }
         Event::Believed(packet) => believed(from, &state.believed, packet),
+        Event::Authenticated(epoch) => {
+            let newest = *epoch == to.rx.generation & Epoch::MASK;
+            (newest && to.rx.all().count() > 2).then_some(Invariant::KeysGo)
+        }
     }
 }
 
@@ -178,4 +224,18 @@ pub fn event(state: &State, to: &End, event: &Event) -> Option<Invariant> {
 pub fn floors(state: &State) -> bool {
     let [a, b] = &state.ends;
     b.replay.floor() <= a.ids.floor() && a.replay.floor() <= b.ids.floor()
+}
+
+/// Has each receiver the keys of what is sent to it?
+pub fn keys_kept(state: &State, rules: Rules) -> bool {
+    state.ends.iter().all(|from| {
+        let rx = &state.end(from.side.peer()).rx;
+        let mut sent = from.live().map(|sent| sent.generation).filter(|g| *g <= rx.generation);
+        sent.all(|generation| rx.select(rules, generation & Epoch::MASK) == Some(generation))
+    })
+}
+
+/// Has no receiver more keys than it may need?
+pub fn keys_go(state: &State) -> bool {
+    state.ends.iter().all(|end| end.rx.all().count() <= 3)
 }

@@ -2,15 +2,14 @@
 
 //! One end of the session: client of its own requests, server of the other end's.
 //!
-//! What `src/transport` and `src/tls` do around the core, and what `sealed.md` says of rekeys, which they do not do yet.
+//! What `src/transport` and `src/tls` do around the core.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use homa_core::rpc::{Action, Phase, Rpc};
 use homa_core::session::control::{ControlSender, ControlWindow};
-use homa_core::session::epoch::{Epoch, Epochs, Slot};
+use homa_core::session::epoch::Epoch;
 use homa_core::session::ids::Ids;
 use homa_core::session::preamble::Preamble;
 use homa_core::session::replay::{ReplayWindow, Verdict};
@@ -19,51 +18,10 @@ use homa_core::wire::{Ack, Acks, Control, PREAMBLE_LEN};
 
 use crate::crypto::{record_aad, record_number, Author, Key, Sealed, Side, Term, Text};
 use crate::incoming::{Incoming, Outcome};
+use crate::keys::{ReceiveKeys, SendKeys};
 use crate::live::{IdsOp, Live, ReplayOp, RpcOp, RpcOut, RpcSeed};
 use crate::packet::{layout, ControlPacket, DataPacket, RECORD};
 use crate::sabotage::{Rules, Sabotage};
-
-/// One direction's keys, as one end has them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keys {
-    epochs: Epochs,
-    /// How many keys came before the newest: what the epoch's bits are the last two bits of.
-    pub generation: u8,
-}
-
-impl Keys {
-    /// The key that the epoch of a packet means.
-    pub fn select(&self, rules: Rules, epoch: u8) -> Option<u8> {
-        match self.epochs.select(Epoch::new(epoch))? {
-            Slot::Current => Some(self.generation),
-            Slot::Previous if rules.broken(Sabotage::NewestKey) => None,
-            Slot::Previous => self.generation.checked_sub(1),
-        }
-    }
-
-    /// The generation of the previous key, while it is there.
-    pub fn previous(&self) -> Option<u8> {
-        let previous = self.generation.checked_sub(1)?;
-        self.epochs.select(Epoch::new(previous)).map(|_| previous)
-    }
-
-    fn advance(&mut self) -> bool {
-        let done = self.epochs.advance();
-        self.generation += u8::from(done);
-        done
-    }
-
-    /// The previous key is gone.
-    pub fn drop_previous(&mut self) {
-        self.epochs.drop_previous();
-    }
-}
-
-impl Hash for Keys {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.generation, self.previous(), self.epochs.current().number()).hash(state);
-    }
-}
 
 /// An RPC at one end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +69,8 @@ pub enum Event {
     Acknowledged(u64),
     /// This control packet was believed.
     Believed(ControlPacket),
+    /// Something of this epoch authenticated.
+    Authenticated(u8),
 }
 
 /// One end.
@@ -125,9 +85,9 @@ pub struct End {
     control_tx: Live<ControlSender>,
     control_rx: Live<ControlWindow>,
     /// What it seals with.
-    pub tx: Keys,
+    pub tx: SendKeys,
     /// What it opens with.
-    pub rx: Keys,
+    pub rx: ReceiveKeys,
     /// Its own RPCs that run, by id.
     pub client: BTreeMap<u64, Call>,
     /// The other end's that it has, by id as it knows them (odd).
@@ -155,8 +115,8 @@ impl End {
             replay: Live::new(()),
             control_tx: Live::new(()),
             control_rx: Live::new(()),
-            tx: Keys::default(),
-            rx: Keys::default(),
+            tx: SendKeys::default(),
+            rx: ReceiveKeys::new(),
             client: BTreeMap::new(),
             server: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -289,7 +249,7 @@ impl End {
         let Some(counter) = self.control_tx.apply(()) else { return };
         let Some(number) = SequenceNumber::control(counter) else { return };
         let key = self.tx_key(rules, self.tx.generation);
-        let header = ControlPacket::header(inner, id, self.tx.generation & Epoch::MASK, counter);
+        let header = ControlPacket::header(inner, id, self.tx.epoch(), counter);
         let clear = rules.broken(Sabotage::ClearControl);
         events.push(Event::Sealed(Term::new(Sealed {
             key,
@@ -299,9 +259,14 @@ impl End {
         })));
     }
 
-    /// The next key to seal with.
+    /// Are messages under way that were sealed with an older key than the newest?
+    pub fn has_previous_tx(&self) -> bool {
+        self.live().any(|sent| sent.generation < self.tx.generation)
+    }
+
+    /// The next key to seal with; false if it is refused (EBUSY).
     pub fn rekey_tx(&mut self, rules: Rules) -> bool {
-        let done = self.tx.advance();
+        let done = self.tx.install(rules, self.has_previous_tx());
         if done && rules.broken(Sabotage::KeyAgain) {
             self.control_tx = Live::new(());
         }
@@ -312,12 +277,17 @@ impl End {
     }
 
     /// The next key to open with.
-    pub fn rekey_rx(&mut self, rules: Rules) -> bool {
-        let done = self.rx.advance();
-        if done && rules.broken(Sabotage::IdsAgain) {
+    pub fn rekey_rx(&mut self, rules: Rules) {
+        self.rx.install(rules);
+        if rules.broken(Sabotage::IdsAgain) {
             self.replay = Live::new(());
         }
-        done
+    }
+
+    /// Something of `epoch` authenticated, replayed or not: there may be a key that is not needed any more.
+    fn used(&mut self, rules: Rules, epoch: Epoch, events: &mut Vec<Event>) {
+        self.rx.used(rules, epoch);
+        events.push(Event::Authenticated(epoch.number()));
     }
 
     /// Would a DATA packet with this id and epoch be looked at? (If not, it changes nothing.)
@@ -360,7 +330,12 @@ impl End {
         }
         let calls = if is_client { &mut self.client } else { &mut self.server };
         let Some(call) = calls.get_mut(&local) else { return };
-        match call.incoming.add(rules, &mut call.rpc, packet, key, id) {
+        let before = call.incoming.opened().len();
+        let outcome = call.incoming.add(rules, &mut call.rpc, packet, key, id);
+        if call.incoming.opened().len() > before {
+            self.used(rules, data.flags.epoch, events);
+        }
+        match outcome {
             Outcome::Nothing => {}
             Outcome::Proven(preamble) => {
                 if !is_client && !self.mark(rules, id, &preamble, events) {
@@ -482,6 +457,7 @@ impl End {
         if !believed || !(marked || rules.broken(Sabotage::NoControlWindow)) {
             return;
         }
+        self.used(rules, control.flags.epoch, events);
         events.push(Event::Believed(packet.clone()));
         let local = common.local_id();
         match control.inner {

@@ -54,11 +54,6 @@ impl Incoming {
         self.proven
     }
 
-    /// The epoch that it came in.
-    pub fn epoch(&self) -> Option<u8> {
-        self.described.map(|described| described.epoch)
-    }
-
     /// Are all records open?
     pub fn is_open(&self) -> bool {
         self.proven && self.pieces.iter().all(|piece| matches!(piece, Piece::Open(_)))

@@ -1,42 +1,126 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! When the previous key goes.
-//!
-//! A sender knows its own messages: the key goes with the last that was sealed under it. A receiver cannot know of
-//! messages of which nothing came. It has to wait as long as a sender may go on sending: that it does is modelled by
-//! looking what the sender has.
+//! A direction's keys, as `src/tls/rings.rs` has them at each end, and in which order programs set them.
 
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
+
+use homa_core::session::epoch::{Epoch, Epochs, ReceiveEpochs};
 
 use crate::crypto::Side;
 use crate::sabotage::{Rules, Sabotage};
+use crate::scenario::Scenario;
 use crate::state::State;
 
-/// Does `side` still send what it sealed under its key `generation`, or an older one?
-fn in_use(state: &State, side: Side, generation: u8) -> bool {
-    state.end(side).live().any(|sent| sent.generation <= generation)
+/// What an end seals with: the newest key. (The one before it is there as long as a message holds it.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendKeys {
+    epochs: Epochs,
+    /// How many keys came before the newest: what the epoch's bits are the last two bits of.
+    pub generation: u8,
 }
 
-/// May the receiver `side` drop its previous key?
-fn receiver_may_drop(state: &State, rules: Rules, side: Side, generation: u8) -> bool {
-    let (end, peer) = (state.end(side), state.end(side.peer()));
-    if rules.broken(Sabotage::DropKeyEarly) {
-        let epoch = generation & 3;
-        let mut calls = end.client.values().chain(end.server.values());
-        return !calls.any(|call| call.incoming.epoch() == Some(epoch));
+impl SendKeys {
+    /// What packets say.
+    pub fn epoch(&self) -> u8 {
+        self.epochs.current().number()
     }
-    peer.tx.generation > generation && !in_use(state, side.peer(), generation)
+
+    /// The next key. False (EBUSY) while there is a previous one: while messages hold older keys than the newest.
+    pub fn install(&mut self, rules: Rules, has_previous: bool) -> bool {
+        if !has_previous || rules.broken(Sabotage::AdvanceEarly) {
+            self.epochs.drop_previous();
+        }
+        let done = self.epochs.advance();
+        self.generation += u8::from(done);
+        done
+    }
 }
 
-/// Drops the previous keys that are not needed any more.
-pub fn drop_old(state: &mut State, rules: Rules) {
-    for side in Side::BOTH {
-        let (tx, rx) = (state.end(side).tx.previous(), state.end(side).rx.previous());
-        if tx.is_some_and(|generation| !in_use(state, side, generation)) {
-            Arc::make_mut(&mut state.ends[side.index()]).tx.drop_previous();
+// Whether `Epochs` has a previous key follows from `generation`: it is told that there is none only to go on at once.
+impl Hash for SendKeys {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.generation, self.epoch()).hash(state);
+    }
+}
+
+/// What an end opens with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveKeys {
+    epochs: ReceiveEpochs,
+    /// Generations of the keys, by epoch.
+    slots: [Option<u8>; Epoch::COUNT],
+    /// Of the newest.
+    pub generation: u8,
+}
+
+impl ReceiveKeys {
+    /// The first one.
+    pub fn new() -> Self {
+        Self { epochs: ReceiveEpochs::new(), slots: [Some(0), None, None, None], generation: 0 }
+    }
+
+    fn slot(&mut self, epoch: Epoch) -> &mut Option<u8> {
+        &mut self.slots[usize::from(epoch.number())]
+    }
+
+    /// The generation of the key that the epoch of a packet means.
+    pub fn select(&self, rules: Rules, epoch: u8) -> Option<u8> {
+        let generation = self.slots[usize::from(Epoch::new(epoch).number())]?;
+        let newest = generation == self.generation;
+        (newest || !rules.broken(Sabotage::NewestKey)).then_some(generation)
+    }
+
+    /// The generations that there are.
+    pub fn all(&self) -> impl Iterator<Item = u8> + '_ {
+        self.slots.iter().flatten().copied()
+    }
+
+    /// The next key.
+    pub fn install(&mut self, rules: Rules) {
+        if let Some(gone) = self.epochs.advance() {
+            *self.slot(gone) = None;
         }
-        if rx.is_some_and(|generation| receiver_may_drop(state, rules, side, generation)) {
-            Arc::make_mut(&mut state.ends[side.index()]).rx.drop_previous();
+        self.generation += 1;
+        *self.slot(self.epochs.newest()) = Some(self.generation);
+        if rules.broken(Sabotage::DropKeyEarly) {
+            self.used(rules, self.epochs.newest());
         }
     }
+
+    /// Something of `epoch` authenticated.
+    pub fn used(&mut self, rules: Rules, epoch: Epoch) {
+        let any = rules.broken(Sabotage::AnyEpochEnds);
+        let epoch = if any { self.epochs.newest() } else { epoch };
+        if rules.broken(Sabotage::KeepKeys) {
+            return;
+        }
+        if let Some(gone) = self.epochs.used(epoch) {
+            *self.slot(gone) = None;
+        }
+    }
+}
+
+impl Default for ReceiveKeys {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// The rest of `ReceiveEpochs` is how many keys there are.
+impl Hash for ReceiveKeys {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.generation, self.slots, self.epochs.oldest().is_some()).hash(state);
+    }
+}
+
+/// Does the program of `side` have the next key to seal with? The peer has it already, or else [`Scenario::tx_first`].
+pub fn tx_is_next(state: &State, scenario: &Scenario, side: Side) -> bool {
+    let (tx, rx) = (state.end(side).tx.generation, state.end(side.peer()).rx.generation);
+    tx < scenario.rekeys[side.index()] && (tx < rx || scenario.tx_first)
+}
+
+/// Does the program of `side` have the next key to open with? Not before the peer seals with the one before it, at least.
+pub fn rx_is_next(state: &State, scenario: &Scenario, rules: Rules, side: Side) -> bool {
+    let (rx, tx) = (state.end(side).rx.generation, state.end(side.peer()).tx.generation);
+    rx < scenario.rekeys[side.peer().index()] && (rx <= tx || rules.broken(Sabotage::EarlyKey))
 }

@@ -16,7 +16,7 @@ use homa_model::scenario::{self, Scenario, Shape};
 #[derive(Debug, Parser)]
 #[command(name = "homa-model", max_term_width = 110)]
 struct Options {
-    /// Only this scenario: replay, abort, records, rekey, epochs, both; larger: replay+, rekey+, both+
+    /// Only this scenario: replay, abort, records, rekey, epochs, wrap, order, both; larger: replay+, rekey+, both+
     #[arg(long)]
     scenario: Option<String>,
     /// RPCs that A begins
@@ -31,6 +31,9 @@ struct Options {
     /// Rekeys of each direction
     #[arg(long, default_value_t = 0)]
     rekeys: u8,
+    /// Keys may be set where they seal before they are set where they open
+    #[arg(long)]
+    tx_first: bool,
     /// NEED_ACKs of each end
     #[arg(long, default_value_t = 1)]
     need_acks: u8,
@@ -68,6 +71,7 @@ impl Options {
         vec![Scenario {
             name: "given",
             rekeys: [self.rekeys; 2],
+            tx_first: self.tx_first,
             need_acks: served.map(|n| n * self.need_acks),
             aborts: clients.map(|n| n * self.aborts),
             time_outs: served.map(|n| n * self.time_outs),

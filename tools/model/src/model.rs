@@ -43,6 +43,8 @@ impl Session {
     fn holds(&self, invariant: Invariant, state: &State) -> bool {
         let holds = match invariant {
             Invariant::FloorSafe => state.holds(invariant) && check::floors(state),
+            Invariant::KeysKept => check::keys_kept(state, self.rules),
+            Invariant::KeysGo => state.holds(invariant) && check::keys_go(state),
             Invariant::Progress => self.progresses(state),
             _ => state.holds(invariant),
         };
@@ -71,7 +73,7 @@ impl Model for Session {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         for side in Side::BOTH {
-            state.own_actions(&self.scenario, side, actions);
+            state.own_actions(&self.scenario, self.rules, side, actions);
             attacker::data(state, &self.scenario, self.rules, side, actions);
             attacker::control(state, self.rules, side, actions);
         }
@@ -91,6 +93,8 @@ impl Model for Session {
                 Invariant::ControlAuthentic => |m, s| m.holds(Invariant::ControlAuthentic, s),
                 Invariant::ControlOnce => |m, s| m.holds(Invariant::ControlOnce, s),
                 Invariant::FloorSafe => |m, s| m.holds(Invariant::FloorSafe, s),
+                Invariant::KeysKept => |m, s| m.holds(Invariant::KeysKept, s),
+                Invariant::KeysGo => |m, s| m.holds(Invariant::KeysGo, s),
                 Invariant::Progress => |m, s| m.holds(Invariant::Progress, s),
             }
         };
@@ -99,6 +103,9 @@ impl Model for Session {
                 Witness::AllAnswered => |m, s| m.sees(Witness::AllAnswered, s),
                 Witness::FloorFrees => |m, s| m.sees(Witness::FloorFrees, s),
                 Witness::OldKeyOpens => |m, s| m.sees(Witness::OldKeyOpens, s),
+                Witness::ThreeKeys => |m, s| m.sees(Witness::ThreeKeys, s),
+                Witness::OldKeyEnds => |m, s| m.sees(Witness::OldKeyEnds, s),
+                Witness::RekeyWaits => |m, s| m.sees(Witness::RekeyWaits, s),
                 Witness::ForgedWaits => |m, s| m.sees(Witness::ForgedWaits, s),
             }
         };

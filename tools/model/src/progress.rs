@@ -30,8 +30,7 @@ pub fn completes(state: &State, scenario: &Scenario, rules: Rules) -> bool {
         end.client.is_empty()
             && end.server.is_empty()
             && end.ids.in_window() == 0
-            && end.tx.previous().is_none()
-            && end.rx.previous().is_none()
+            && !end.has_previous_tx()
             && end.tx.generation == peer.rx.generation
     })
 }
@@ -60,14 +59,7 @@ impl Run<'_> {
     /// A rekey that one end began is done by the other, RPCs begin, everything is sent (again), requests are answered.
     fn round(&mut self) {
         for side in Side::BOTH {
-            let (end, peer) = (self.state.end(side), self.state.end(side.peer()));
-            if end.tx.generation < peer.rx.generation {
-                self.act(Action::RekeyTx(side));
-            }
-            let (end, peer) = (self.state.end(side), self.state.end(side.peer()));
-            if end.rx.generation < peer.tx.generation {
-                self.act(Action::RekeyRx(side));
-            }
+            self.rekey(side);
             let i = side.index();
             while usize::from(self.state.ends[i].started) < self.scenario.rpcs[i].len() {
                 let started = self.state.ends[i].started;
@@ -88,9 +80,22 @@ impl Run<'_> {
         }
     }
 
+    /// What is sent is opened, and what is to be opened is sent: but that may have to wait (EBUSY).
+    fn rekey(&mut self, side: Side) {
+        let (end, peer) = (self.state.end(side), self.state.end(side.peer()));
+        if end.tx.generation < peer.rx.generation {
+            self.act(Action::RekeyTx(side));
+        }
+        let (end, peer) = (self.state.end(side), self.state.end(side.peer()));
+        if end.rx.generation < peer.tx.generation {
+            self.act(Action::RekeyRx(side));
+        }
+    }
+
     /// Clients give up what their server gave up, servers what no client sends, and servers ask what they may forget.
     fn time_passes(&mut self) {
         for side in Side::BOTH {
+            self.rekey(side);
             for id in self.state.end(side).client.keys().copied().collect::<Vec<_>>() {
                 self.act(Action::Abort(side, id));
             }

@@ -31,8 +31,16 @@ pub enum Sabotage {
     KeyAgain,
     /// Ids are counted anew with each key, as TLS counts records, and so does the replay window.
     IdsAgain,
-    /// A receiver drops the previous key when none of the messages that it knows is under it.
+    /// A receiver drops all but one of its older keys as soon as it gets the next one.
     DropKeyEarly,
+    /// Whatever authenticates ends the oldest of a receiver's three keys.
+    AnyEpochEnds,
+    /// Nothing that authenticates ends a receiver's key: only the next ones do.
+    KeepKeys,
+    /// A sender goes on to the next key although messages under the key before the current one are under way.
+    AdvanceEarly,
+    /// A receiver gets its next key before its peer seals with the one before.
+    EarlyKey,
     /// A receiver has only the newest key.
     NewestKey,
     /// Control packets that were taken are taken again.
@@ -62,6 +70,7 @@ impl Sabotage {
                 "records"
             }
             Self::KeyAgain | Self::IdsAgain | Self::DropKeyEarly | Self::NewestKey => "epochs",
+            Self::AnyEpochEnds | Self::KeepKeys | Self::AdvanceEarly | Self::EarlyKey => "wrap",
             Self::NoDirection => "both",
         }
     }
@@ -71,7 +80,6 @@ impl Sabotage {
         match self {
             Self::NoReplayWindow | Self::IdsAgain => Invariant::AtMostOnce,
             Self::MarkEarly
-            | Self::DropKeyEarly
             | Self::NewestKey
             | Self::CounterEarly
             | Self::FirstPacketDecides
@@ -83,6 +91,10 @@ impl Sabotage {
             }
             Self::AnyNonce | Self::OneKey => Invariant::OnlyWhatWasSent,
             Self::NoControlWindow => Invariant::ControlOnce,
+            Self::DropKeyEarly | Self::AnyEpochEnds | Self::AdvanceEarly | Self::EarlyKey => {
+                Invariant::KeysKept
+            }
+            Self::KeepKeys => Invariant::KeysGo,
             Self::ClearControl | Self::NoTag => Invariant::ControlAuthentic,
         }
     }

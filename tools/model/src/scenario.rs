@@ -20,6 +20,8 @@ pub struct Scenario {
     pub rpcs: [Vec<Shape>; 2],
     /// Rekeys of what each end seals with.
     pub rekeys: [u8; 2],
+    /// May a key be set where it seals before it is set where it opens? (Programs do it the other way round.)
+    pub tx_first: bool,
     /// NEED_ACKs of each end.
     pub need_acks: [u8; 2],
     /// RPCs that each end's program may give up.
@@ -75,6 +77,22 @@ pub fn small() -> Vec<Scenario> {
             rpcs: [vec![shape(2, 1)], vec![]],
             rekeys: [2, 1],
             need_acks: [0, 2],
+            ..base.clone()
+        },
+        // More keys than there are epochs.
+        Scenario {
+            name: "wrap",
+            rpcs: [vec![shape(1, 1), shape(1, 1)], vec![]],
+            rekeys: [4, 0],
+            ..base.clone()
+        },
+        // Keys set in any order.
+        Scenario {
+            name: "order",
+            rpcs: [vec![shape(2, 1)], vec![]],
+            rekeys: [3, 1],
+            tx_first: true,
+            need_acks: [0, 1],
             ..base.clone()
         },
         // Both ends are clients, with the same ids.

@@ -14,6 +14,7 @@ use homa_core::rpc::Phase;
 use crate::check::{self, Invariant};
 use crate::crypto::{Side, Term};
 use crate::end::{End, Event};
+use crate::keys;
 use crate::packet::{ControlPacket, DataPacket};
 use crate::sabotage::Rules;
 use crate::scenario::Scenario;
@@ -78,7 +79,13 @@ impl State {
     }
 
     /// What the program or the timer of `side` may do.
-    pub fn own_actions(&self, scenario: &Scenario, side: Side, actions: &mut Vec<Action>) {
+    pub fn own_actions(
+        &self,
+        scenario: &Scenario,
+        rules: Rules,
+        side: Side,
+        actions: &mut Vec<Action>,
+    ) {
         let (end, i) = (self.end(side), side.index());
         if usize::from(end.started) < scenario.rpcs[i].len() {
             actions.push(Action::Start(side));
@@ -106,10 +113,10 @@ impl State {
         for sent in end.live() {
             actions.push(Action::Resend(side, sent.author.id));
         }
-        if end.tx.generation < scenario.rekeys[i] {
+        if keys::tx_is_next(self, scenario, side) {
             actions.push(Action::RekeyTx(side));
         }
-        if end.rx.generation < scenario.rekeys[side.peer().index()] {
+        if keys::rx_is_next(self, scenario, rules, side) {
             actions.push(Action::RekeyRx(side));
         }
     }
@@ -147,9 +154,7 @@ impl State {
             Action::RekeyTx(_) => {
                 end.rekey_tx(rules);
             }
-            Action::RekeyRx(_) => {
-                end.rekey_rx(rules);
-            }
+            Action::RekeyRx(_) => end.rekey_rx(rules),
             Action::NeedAck(_, local) => end.need_ack(rules, *local, &mut events),
             Action::TimeOut(_, local) => end.time_out(*local),
             Action::Data(_, packet) => end.data(rules, packet, &mut events),
@@ -158,7 +163,6 @@ impl State {
         for event in events {
             self.happened(side, event);
         }
-        crate::keys::drop_old(self, rules);
     }
 
     fn happened(&mut self, side: Side, event: Event) {
