@@ -257,7 +257,9 @@ struct homa_rcvbuf_args {
  * from then on everything to and from that peer address and port is sealed.
  * Setting a key again starts the next epoch: new messages are sealed with that
  * key, and those under way are finished with the one they began with. Set it as
- * TLS_RX where it is received first, then as TLS_TX where it is sent. Each
+ * TLS_RX where it is received first, then as TLS_TX where it is sent; and the
+ * next TLS_RX only when the peer seals with the one before it, as a receiver
+ * has three keys at most and drops the oldest for a fourth. Each
  * direction rekeys by itself; version and cipher type stay. A direction needs
  * a key of its own, as TLS makes them.
  *
