@@ -746,6 +746,13 @@ pub(crate) fn icmp_error(net: &netns::Net, header: &[u8], error: &IcmpError) {
     let Some(endpoint) = ns.find_port(u16::from_be_bytes([a, b])) else {
         return;
     };
+    // Anybody can forge one: all RPCs are looked at only if there are any with that peer. (Which of the networks
+    // a link-local address belongs to is not known.)
+    let name = SockAddr { addr, port, scope: 0 };
+    let concerned = |peer: Arc<Peer>| peer.use_count() != 0 && !peer.is_sealed();
+    if !addr.is_link_local() && !endpoint.find_peer(&name).is_some_and(concerned) {
+        return;
+    }
     // What HomaModule says when nobody has the port.
     let err = if error.err == ECONNREFUSED { ENOTCONN } else { error.err };
     endpoint.abort_matching(err, |rpc| {
