@@ -972,12 +972,9 @@ static void test_slow(void)
 	close(sfd);
 }
 
-int main(int argc, char **argv)
+int main(int, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
+	static const struct test tests[] = {
 		{ "socket", test_socket },
 		{ "bind", test_bind },
 		{ "ports", test_ports },
@@ -996,15 +993,8 @@ int main(int argc, char **argv)
 		{ "memory", test_memory },
 		{ "slow", test_slow },
 	};
-	size_t i;
 
 	setup(240);
-	for (family = AF_INET; family; family = family == AF_INET ? AF_INET6 : 0) {
-		name = family_name(family);
-		for (i = 0; i < ARRAY_SIZE(tests); i++)
-			if (argc < 2 || !strcmp(argv[1], tests[i].name))
-				tests[i].run();
-	}
-	check_clean();
-	return tap_end();
+	return run_tests(tests, ARRAY_SIZE(tests), argv[1], &family,
+			 &name);
 }

@@ -395,27 +395,17 @@ static void test_misuse(void)
 	munmap(pages, 4 << 20);
 }
 
-int main(int argc, char **argv)
+int main(int, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
+	static const struct test tests[] = {
 		{ "trips", test_trips },
 		{ "full", test_full },
 		{ "private", test_private },
 		{ "failures", test_failures },
 		{ "misuse", test_misuse },
 	};
-	size_t i;
 
 	setup(180);
-	for (family = AF_INET; family; family = family == AF_INET ? AF_INET6 : 0) {
-		name = family_name(family);
-		for (i = 0; i < ARRAY_SIZE(tests); i++)
-			if (argc < 2 || !strcmp(argv[1], tests[i].name))
-				tests[i].run();
-	}
-	check_clean();
-	return tap_end();
+	return run_tests(tests, ARRAY_SIZE(tests), argv[1], &family,
+			 &name);
 }

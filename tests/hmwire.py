@@ -10,7 +10,7 @@ import struct
 import time
 
 from homawire import (ACK, DATA, GRANT, IPPROTO_HOMA, NEED_ACK, RESEND, Assembler, RawPeer, Side, Socket, acks, checksum,
-                      control_packet, cut_plain, data_packet, end, grant, ok, resend, same)
+                      control_packet, cut_plain, data_packet, end, grant, nothing_left, ok, resend, same)
 
 PORT, OTHER = 99, 98
 CLIENT = 0x8001
@@ -220,10 +220,7 @@ def main():
             except Exception as e:     # noqa: BLE001 - a test that dies is a failed one
                 ok(False, scene.name(f"{test.__name__} ends: {e!r}"))
             scene.close()
-    time.sleep(0.5)
-    for side in (client, server):
-        left = {n: v for n, v in side.counters().items() if n in ("live_sockets", "live_rpcs") and v}
-        same(left, {}, f"nothing is left in {side.ns}")
+    nothing_left(client, server)
     end()
 
 

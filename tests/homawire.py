@@ -113,6 +113,14 @@ class Side:
         return all_of_them
 
 
+def nothing_left(*sides):
+    """A check for each side, after all sockets were closed: sockets and RPCs are gone."""
+    time.sleep(0.5)
+    for side in sides:
+        left = {n: v for n, v in side.counters().items() if n in ("live_sockets", "live_rpcs") and v}
+        same(left, {}, f"nothing is left in {side.ns}")
+
+
 class Growth:
     """What a counter grows by, in a "with" block; .of(name) afterwards."""
 

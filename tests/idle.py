@@ -6,47 +6,30 @@ The kernel's own tracepoints tell: each timer and work with its function, which 
 """
 
 import os
-import re
 import socket
-import subprocess
 import threading
 import time
 
+import tracefs
 from homawire import TLS_RX, TLS_TX, Growth, Keys, Side, Socket, bail, diag, end, ok, same
 
 PORT = 97
 SECONDS = 10
 SLOW = int(os.environ.get("HOMA_SLOW", "1"))
-TRACEFS = "/sys/kernel/tracing"
 EVENTS = ("timer/timer_start", "timer/timer_expire_entry", "timer/hrtimer_start", "timer/hrtimer_expire_entry",
           "workqueue/workqueue_queue_work", "workqueue/workqueue_execute_start", "sched/sched_waking")
 SLEEPER = "homa-sleeper"
 
 
-def write(name, text):
-    with open(f"{TRACEFS}/{name}", "w") as f:
-        f.write(text)
-
-
-class Trace:
+class Ours(tracefs.Trace):
     """What is ours of what the kernel does in a "with" block; .lines afterwards."""
 
-    def __enter__(self):
-        write("trace", "")
-        for event in EVENTS:
-            write(f"events/{event}/enable", "1")
-        return self
+    def __init__(self):
+        super().__init__(*EVENTS)
 
-    def __exit__(self, *_):
-        for event in EVENTS:
-            write(f"events/{event}/enable", "0")
-        with open(f"{TRACEFS}/trace") as f:
-            text = f.read()
-        # Entries written and entries in the buffer: if some were overwritten, nothing is known.
-        found = re.search(r"^# entries-in-buffer/entries-written: (\d+)/(\d+)", text, re.M)
-        if not found or found[1] != found[2]:
-            bail(f"the trace is not whole: {found and found[0]}")
-        self.lines = [line.strip() for line in text.splitlines() if "[homa]" in line or f"comm={SLEEPER}" in line]
+    def __exit__(self, *args):
+        super().__exit__(*args)
+        self.lines = [line for line in self.lines if "[homa]" in line or f"comm={SLEEPER}" in line]
 
 
 def exchange(client, server, to, port, size):
@@ -77,9 +60,8 @@ def rpcs(*sides):
 
 
 def main():
-    if not os.path.isdir(f"{TRACEFS}/events"):
-        subprocess.run(["mount", "-t", "tracefs", "none", TRACEFS], check=True)
-    write("buffer_size_kb", "16384")
+    tracefs.mount()
+    tracefs.write("buffer_size_kb", "16384")
     client_side, server_side = Side("HOMA_TEST_CLIENT"), Side("HOMA_TEST_SERVER")
     pairs = []
     for i, (family, sealed) in enumerate(((socket.AF_INET, False), (socket.AF_INET, True),
@@ -94,7 +76,7 @@ def main():
                 sock.set_key(TLS_TX, peer, peer_port, tx)
         pairs.append((client, server, to, port))
 
-    with Trace() as trace:
+    with Ours() as trace:
         for client, server, to, port in pairs:
             for size in (100, 100_000, 1_000_000):
                 exchange(client, server, to, port, size)
@@ -113,14 +95,14 @@ def main():
     same(rpcs(client_side, server_side), 0, "all RPCs end")
     sleepers = [sleep_in(sock) for pair in pairs for sock in pair[:2]]
     time.sleep(1)
-    with Growth(client_side) as at_client, Growth(server_side) as at_server, Trace() as trace:
+    with Growth(client_side) as at_client, Growth(server_side) as at_server, Ours() as trace:
         time.sleep(SECONDS)
     if not same(len(trace.lines), 0, f"without, for {SECONDS} s, no timer, no work and no wake-up is ours"):
         diag("\n".join(trace.lines[:20]))
     same((at_client.all(), at_server.all()), ({}, {}), "and no packet: no counter moves")
     ok(all(thread.is_alive() for thread in sleepers), "who waits for messages still waits")
 
-    with Trace() as trace:
+    with Ours() as trace:
         for client, _, to, port in pairs:
             client.request(b"wake up", to, port)
         for thread in sleepers[1::2]:

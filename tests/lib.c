@@ -521,3 +521,24 @@ uint64_t now_ms(void)
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
 }
+
+int run_tests(const struct test *tests, size_t n, const char *only,
+	      int *family, const char **name)
+{
+	static const int families[] = { AF_INET, AF_INET6 };
+	size_t i, j, ran = 0;
+
+	for (i = 0; i < ARRAY_SIZE(families); i++) {
+		*family = families[i];
+		*name = family_name(*family);
+		for (j = 0; j < n; j++)
+			if (!only || !strcmp(only, tests[j].name)) {
+				tests[j].run();
+				ran++;
+			}
+	}
+	if (!ran)
+		bail("there is no test %s", only);
+	check_clean();
+	return tap_end();
+}

@@ -152,6 +152,18 @@ unsigned long long counter(const struct side *side, const char *name);
 /* Two checks, after all sockets were closed: sockets and RPCs are gone. */
 void check_clean(void);
 
+struct test {
+	const char *name;
+	void (*run)(void);
+};
+
+/*
+ * Runs all @n tests, or the one called @only (NULL: all), once for each address
+ * family, with that in @family and @name; then check_clean(). The exit status.
+ */
+int run_tests(const struct test *tests, size_t n, const char *only,
+	      int *family, const char **name);
+
 uint64_t now_ms(void);
 
 #endif

@@ -16,8 +16,8 @@ import time
 
 from homawire import (ACK, BUSY, CONTROL_LEN, CUTOFFS, DATA, FREEZE, GRANT, IPPROTO_HOMA, MAX_MESSAGE, NAMES, NEED_ACK,
                       RESEND, SEALED, TLS_RX, TLS_TX, TLS13, UNKNOWN, Assembler, Growth, InvalidTag, Keys, Packet,
-                      RawPeer, Side, Socket, acks, common, control_packet, cut_plain, data_packet, diag, end, grant, ok,
-                      resend, same, seal_message, sealed_control, sealed_packet)
+                      RawPeer, Side, Socket, acks, common, control_packet, cut_plain, data_packet, diag, end, grant,
+                      nothing_left, ok, resend, same, seal_message, sealed_control, sealed_packet)
 
 PORT = 99
 rng = random.Random(1)
@@ -671,10 +671,7 @@ def main():
                         diag(traceback.format_exc())
                     idle.close()
                     scene.close()
-    time.sleep(0.5)
-    for side in (client, server):
-        left = {n: v for n, v in side.counters().items() if n in ("live_sockets", "live_rpcs") and v}
-        same(left, {}, f"nothing is left in {side.ns}")
+    nothing_left(client, server)
     end()
 
 

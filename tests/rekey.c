@@ -232,26 +232,16 @@ static void test_early(void)
 	close_pair(&p);
 }
 
-int main(int argc, char **argv)
+int main(int, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
+	static const struct test tests[] = {
 		{ "refused", test_refused },
 		{ "epochs", test_epochs },
 		{ "under_way", test_under_way },
 		{ "early", test_early },
 	};
-	size_t i;
 
 	setup(200);
-	for (family = AF_INET; family; family = family == AF_INET ? AF_INET6 : 0) {
-		name = family_name(family);
-		for (i = 0; i < ARRAY_SIZE(tests); i++)
-			if (argc < 2 || !strcmp(argv[1], tests[i].name))
-				tests[i].run();
-	}
-	check_clean();
-	return tap_end();
+	return run_tests(tests, ARRAY_SIZE(tests), argv[1], &family,
+			 &name);
 }

@@ -25,6 +25,20 @@ static int set_size(int fd, int direction, const struct homa_tls_key *key,
 	return setsockopt(fd, SOL_TLS, direction, key, size);
 }
 
+/* A socket connected to @sfd, which has these keys for it. */
+static int open_connected(const union addr *to, int sfd, uint64_t tx_seed,
+			  uint64_t rx_seed)
+{
+	int fd = open_socket(&client, family);
+	union addr addr;
+
+	must(connect(fd, &to->sa, addr_len(family)));
+	addr = name_of(fd);
+	addr = addr_of(&client, family, port_of(&addr));
+	seal_one(sfd, &addr, tx_seed, rx_seed);
+	return fd;
+}
+
 static void test_keys(void)
 {
 	static const int directions[] = { TLS_TX, TLS_RX };
@@ -213,11 +227,7 @@ static void test_sessions(void)
 	close(fd);
 
 	/* Connected, with kTLS's own struct. */
-	fd = open_socket(&client, family);
-	must(connect(fd, &to.sa, addr_len(family)));
-	addr = name_of(fd);
-	addr = addr_of(&client, family, port_of(&addr));
-	seal_one(sfd, &addr, 11, 12);
+	fd = open_connected(&to, sfd, 11, 12);
 	make_key(&key, &to, 11);
 	is(setsockopt(fd, SOL_TLS, TLS_RX, &key.crypto,
 		      sizeof(key.crypto.aes_gcm_128)), 0,
@@ -254,7 +264,7 @@ static void test_cipher(const char *cipher)
 	};
 	int fd = open_socket(&client, family), i, wrongs = 0;
 	int sfd = open_server(&server, family, 99);
-	union addr to = addr_of(&server, family, 99), addr;
+	union addr to = addr_of(&server, family, 99);
 	struct homa_tls_key key;
 	const char *wrong;
 
@@ -270,11 +280,7 @@ static void test_cipher(const char *cipher)
 	exchange(fd, sfd, &to, 30000, true, cipher);
 	close(fd);
 
-	fd = open_socket(&client, family);
-	must(connect(fd, &to.sa, addr_len(family)));
-	addr = name_of(fd);
-	addr = addr_of(&client, family, port_of(&addr));
-	seal_one(sfd, &addr, 71, 72);
+	fd = open_connected(&to, sfd, 71, 72);
 	make_key(&key, &to, 71);
 	is(set_connected_key(fd, TLS_RX, &key), 0, "%s: %s: connected: TLS_RX",
 	   name, cipher);
@@ -504,12 +510,9 @@ static void test_clear(void)
 	close(sfd);
 }
 
-int main(int argc, char **argv)
+int main(int, char **argv)
 {
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} tests[] = {
+	static const struct test tests[] = {
 		{ "keys", test_keys },
 		{ "limits", test_limits },
 		{ "begin", test_begin },
@@ -519,15 +522,8 @@ int main(int argc, char **argv)
 		{ "wrong_keys", test_wrong_keys },
 		{ "clear", test_clear },
 	};
-	size_t i;
 
 	setup(300);
-	for (family = AF_INET; family; family = family == AF_INET ? AF_INET6 : 0) {
-		name = family_name(family);
-		for (i = 0; i < ARRAY_SIZE(tests); i++)
-			if (argc < 2 || !strcmp(argv[1], tests[i].name))
-				tests[i].run();
-	}
-	check_clean();
-	return tap_end();
+	return run_tests(tests, ARRAY_SIZE(tests), argv[1], &family,
+			 &name);
 }

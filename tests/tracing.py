@@ -5,14 +5,13 @@
 import os
 import re
 import socket
-import subprocess
 import time
 
+import tracefs
 from homawire import (RESEND, TLS_RX, TLS_TX, Keys, RawPeer, Side, Socket, bail, common, control_packet,
                       data_packet, diag, end, ok, resend, same)
 
 PORT = 96
-TRACEFS = "/sys/kernel/tracing"
 EVENTS = {"rpc_start", "rpc_end", "message_out", "message_in", "drop", "resend", "retransmit", "timeout"}
 LINE = re.compile(r" homa_(\w+): (\w*) id=(\d+) port=(\d+) peer=\[([0-9a-f.:]+)\]:(\d+)"
                   r" offset=(\d+) length=(\d+) netns=(\d+)$")
@@ -25,26 +24,17 @@ class Event:
         self.offset, self.length, self.netns = int(offset), int(length), int(netns)
 
 
-def write(name, text):
-    with open(f"{TRACEFS}/{name}", "w") as f:
-        f.write(text)
-
-
-class Trace:
+class Trace(tracefs.Trace):
     """What is traced in a "with" block; .events afterwards."""
 
-    def __enter__(self):
-        write("trace", "")
-        write("events/homa/enable", "1")
-        return self
+    def __init__(self):
+        super().__init__("homa")
 
-    def __exit__(self, *_):
-        write("events/homa/enable", "0")
+    def __exit__(self, *args):
+        super().__exit__(*args)
         self.events = []
-        for line in open(f"{TRACEFS}/trace"):
-            if line.startswith("#"):
-                continue
-            found = LINE.search(line.rstrip("\n"))
+        for line in self.lines:
+            found = LINE.search(line)
             if not found:
                 bail(f"not an event as it should look: {line}")
             self.events.append(Event(*found.groups()))
@@ -151,10 +141,9 @@ def receives(sock):
 
 
 def main():
-    if not os.path.isdir(f"{TRACEFS}/events"):
-        subprocess.run(["mount", "-t", "tracefs", "none", TRACEFS], check=True)
+    tracefs.mount()
     client_side, server_side = Side("HOMA_TEST_CLIENT"), Side("HOMA_TEST_SERVER")
-    there = {name.removeprefix("homa_") for name in os.listdir(f"{TRACEFS}/events/homa") if name.startswith("homa_")}
+    there = {name.removeprefix("homa_") for name in os.listdir(f"{tracefs.FOLDER}/events/homa") if name.startswith("homa_")}
     same(there, EVENTS, "the events that docs/tracing.md lists")
     listed = set(re.findall(r"^\| `homa_(\w+)`", open("docs/tracing.md").read(), re.M))
     same(listed, EVENTS, "and it lists these")
@@ -164,10 +153,10 @@ def main():
     faults(client_side, server_side, socket.AF_INET)
     faults(client_side, server_side, socket.AF_INET6)
     # Off again: nothing is written.
-    write("trace", "")
+    tracefs.write("trace", "")
     server, client = Socket(server_side, socket.AF_INET, PORT), Socket(client_side, socket.AF_INET)
     exchange(client, server, server_side.ip4)
-    same([line for line in open(f"{TRACEFS}/trace") if not line.startswith("#")], [], "switched off, they are silent")
+    same(tracefs.lines(), [], "switched off, they are silent")
     end()
 
 
