@@ -87,6 +87,10 @@ static void test_refused(void)
 	      "%s: the current TX key", name);
 	fails(set_seed(p.cfd, TLS_RX, &p.saddr, 100), ENOTUNIQ,
 	      "%s: the current RX key", name);
+	fails(set_seed(p.cfd, TLS_TX, &p.saddr, 100), ENOTUNIQ,
+	      "%s: the RX key as TX key", name);
+	fails(set_seed(p.cfd, TLS_RX, &p.saddr, 101), ENOTUNIQ,
+	      "%s: the TX key as RX key", name);
 	works(&p, 10, 10, "after refused keys");
 	is(rekey_client(&p, 110), 0, "%s: the next key", name);
 	fails(set_seed(p.cfd, TLS_TX, &p.saddr, 110), ENOTUNIQ,
@@ -105,7 +109,7 @@ static void test_refused(void)
 	      "%s: another cipher", name);
 	tls_cipher = cipher;
 	works(&p, 100000, 30, "after refused keys");
-	is(counter(&client, "TlsTxRekeyError") - errors, 4,
+	is(counter(&client, "TlsTxRekeyError") - errors, 5,
 	   "%s: TlsTxRekeyError", name);
 	close_pair(&p);
 }
@@ -232,6 +236,124 @@ static void test_early(void)
 	close_pair(&p);
 }
 
+static void set_limit(const struct side *side, const char *which, int limit)
+{
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/homa/%s", which);
+	enter(side);
+	f = fopen(path, "w");
+	if (!f || fprintf(f, "%d", limit) < 0 || fclose(f))
+		bail("%s: %s", path, strerror(errno));
+	leave();
+}
+
+static short poll_pri(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLPRI };
+
+	poll(&pfd, 1, 0);
+	return pfd.revents;
+}
+
+/* What MSG_ERRQUEUE returns; -1 and errno if there is nothing. */
+static int notice(int fd, struct homa_key_cmsg *key)
+{
+	union {
+		struct cmsghdr hdr;
+		char buf[CMSG_SPACE(sizeof(*key))];
+	} control = {};
+	struct msghdr msg = {
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	int ret = recvmsg(fd, &msg, MSG_ERRQUEUE);
+
+	if (!ret) {
+		is(control.hdr.cmsg_level, IPPROTO_HOMA, "%s: level", name);
+		is(control.hdr.cmsg_type, HOMA_CMSG_KEY, "%s: type", name);
+		memcpy(key, CMSG_DATA(&control.hdr), sizeof(*key));
+	}
+	return ret;
+}
+
+/* How much a key may seal: half of it is told, and then it is used up. */
+static void test_limit(void)
+{
+	struct homa_abort_args all = {};
+	struct homa_key_cmsg key = {};
+	struct rpc rpc;
+	struct pair p;
+	int i, sent;
+
+	/* A message of 16,000 bytes is some 1003 blocks. */
+	set_limit(&client, "test_key_blocks", 10000);
+	p = open_pair(500);
+	works(&p, 100, 100, "before");
+	for (sent = 0; sent < 4; sent++)
+		works(&p, 16000, 10, "below half");
+	is(poll_pri(p.cfd), 0, "%s: no EPOLLPRI below half", name);
+	fails(notice(p.cfd, &key), EAGAIN, "%s: nothing to tell", name);
+	for (; sent < 6; sent++)
+		works(&p, 16000, 10, "above half");
+	is(poll_pri(p.cfd), POLLPRI, "%s: EPOLLPRI above half", name);
+	is(notice(p.cfd, &key), 0, "%s: the control message", name);
+	is(key.direction, TLS_TX, "%s: ... of TLS_TX", name);
+	is(key.limit, 10000, "%s: ... with the limit", name);
+	ok(key.used >= 5000 && key.used < 7000, "%s: ... and the use: %llu",
+	   name, (unsigned long long)key.used);
+	ok(!memcmp(&key.peer, &p.saddr, addr_len(family)), "%s: ... and peer",
+	   name);
+	is(poll_pri(p.cfd), 0, "%s: told once", name);
+	fails(notice(p.cfd, &key), EAGAIN, "%s: nothing more", name);
+	fill(buf, 16000, 1);
+	for (; sent < 20; sent++) {
+		if (request(p.cfd, &p.saddr, buf, 16000, 1) < 0)
+			break;
+		must(receive(p.sfd, buf, sizeof(buf), 0, &rpc));
+		must(reply(p.sfd, &rpc, "x", 1));
+		must(receive(p.cfd, buf, sizeof(buf), 0, &rpc));
+	}
+	is(errno, EKEYEXPIRED, "%s: EKEYEXPIRED after %d messages", name, sent);
+	ok(sent >= 8 && sent <= 10, "%s: which is when it should be", name);
+	set_limit(&client, "test_key_blocks", 0);
+	is(rekey_client(&p, 510), 0, "%s: the next key", name);
+	works(&p, 16000, 10, "with it");
+
+	/* A response that there is no key for may be tried again with the next. */
+	set_limit(&server, "test_key_blocks", 10000);
+	is(rekey_server(&p, 515), 0, "%s: the server's key", name);
+	set_limit(&server, "test_key_blocks", 0);
+	must(request(p.cfd, &p.saddr, "x", 1, 3));
+	must(receive(p.sfd, buf, sizeof(buf), 0, &rpc));
+	fill(buf, 300000, 1);
+	fails(reply(p.sfd, &rpc, buf, 300000), EKEYEXPIRED,
+	      "%s: a response beyond the limit", name);
+	is(rekey_server(&p, 520), 0, "%s: the server's next key", name);
+	is(reply(p.sfd, &rpc, buf, 30000), 30000, "%s: then it works", name);
+	is(receive(p.cfd, buf, sizeof(buf), 0, &rpc), 30000, "%s: ... whole",
+	   name);
+
+	/* What does not open. */
+	set_limit(&server, "test_key_failures", 4);
+	is(set_seed(p.cfd, TLS_TX, &p.saddr, 530), 0, "%s: client's key", name);
+	is(set_seed(p.sfd, TLS_RX, &p.caddr, 531), 0, "%s: not server's", name);
+	set_limit(&server, "test_key_failures", 0);
+	for (i = 0; i < 4; i++)
+		must(request(p.cfd, &p.saddr, "forged", 6, 4));
+	usleep(200000);
+	is(poll_pri(p.sfd), POLLPRI, "%s: EPOLLPRI after failures", name);
+	is(notice(p.sfd, &key), 0, "%s: the control message", name);
+	is(key.direction, TLS_RX, "%s: ... of TLS_RX", name);
+	is(key.limit, 4, "%s: ... with the limit", name);
+	fails(request(p.sfd, &p.caddr, "x", 1, 5), EKEYEXPIRED,
+	      "%s: too many failures", name);
+	must(ioctl(p.cfd, HOMAIOCABORT, &all));
+	is(rekey_client(&p, 540), 0, "%s: the next key", name);
+	works(&p, 100, 16000, "with it");
+	close_pair(&p);
+}
+
 int main(int, char **argv)
 {
 	static const struct test tests[] = {
@@ -239,6 +361,7 @@ int main(int, char **argv)
 		{ "epochs", test_epochs },
 		{ "under_way", test_under_way },
 		{ "early", test_early },
+		{ "limit", test_limit },
 	};
 
 	setup(200);

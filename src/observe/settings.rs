@@ -11,6 +11,7 @@ use kernel::prelude::*;
 use crate::protocol::config::{Config, MS};
 use crate::sys::sysctl::{HasSettings, Setting};
 use crate::sys::versions::Versions;
+use crate::tls::Limits;
 use crate::transport::net::Net;
 
 /// The settings of a namespace; the protocol's own by `Deref`.
@@ -33,6 +34,8 @@ impl Settings {
             max_peers: 1 << 16,
             sndbuf: 4 << 20,
             rcvbuf: 16 << 20,
+            test_key_blocks: 0,
+            test_key_failures: 0,
         };
         try_pin_init!(Self { values <- Versions::new(values) })
     }
@@ -66,6 +69,20 @@ pub(crate) struct Values {
     pub(crate) sndbuf: u32,
     /// Limit of what a new socket may have reserved for incoming messages, in bytes.
     pub(crate) rcvbuf: u32,
+    /// Limits of keys that are lower than TLS's, for tests; 0 for TLS's.
+    test_key_blocks: u64,
+    test_key_failures: u64,
+}
+
+impl Values {
+    /// How far keys may be used.
+    pub(crate) fn tls(&self) -> Limits {
+        let lower = |test: u64, tls: u64| if test == 0 { tls } else { test };
+        Limits {
+            blocks: lower(self.test_key_blocks, Limits::TLS.blocks),
+            failures: lower(self.test_key_failures, Limits::TLS.failures),
+        }
+    }
 }
 
 /// How one setting is read and written, in the unit of its file.
@@ -108,6 +125,8 @@ settings! {
     c"max_peers" 16 ..= 1_000_000, 1, max_peers;
     c"sndbuf_default" 4_096 ..= 1_000_000_000, 1, sndbuf;
     c"rcvbuf_default" 4_096 ..= 1_000_000_000, 1, rcvbuf;
+    c"test_key_blocks" 0 ..= 1_000_000_000, 1, test_key_blocks;
+    c"test_key_failures" 0 ..= 1_000_000_000, 1, test_key_failures;
 }
 
 /// So many different sets of values a namespace can have had (ENOSPC): each is kept, see [`Versions`].

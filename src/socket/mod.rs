@@ -107,6 +107,9 @@ impl DatagramProtocol for Homa {
         if endpoint.has_ready() || endpoint.is_closed() {
             events |= PollEvents::READABLE;
         }
+        if endpoint.has_notice() {
+            events |= PollEvents::PRIORITY;
+        }
         if send::has_room(endpoint) {
             events |= PollEvents::WRITABLE;
         }

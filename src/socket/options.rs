@@ -97,6 +97,7 @@ fn set_key(sock: &Socket, direction: Direction, value: &OptVal<'_>) -> Result {
             (destination(&endpoint.sk, &name).map_err(|_| EINVAL)?, SOCKADDR_STORAGE)
         }
     };
-    let setting = KeySetting::read(value, offset)?;
+    let limits = endpoint.ns.config.limits().tls();
+    let setting = KeySetting::read(value, offset, limits)?;
     endpoint.install_key(peer, direction, setting.keys)
 }

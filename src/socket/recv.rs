@@ -11,12 +11,14 @@ use kernel::sync::Arc;
 
 use super::pool;
 use super::uapi::{
-    RecvmsgArgs, RpcCmsg, HOMA_CMSG_FAILED, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, SOL_HOMA,
+    KeyCmsg, RecvmsgArgs, RpcCmsg, HOMA_CMSG_FAILED, HOMA_CMSG_KEY, HOMA_CMSG_RPC,
+    HOMA_CMSG_SEALED, SOL_HOMA, TLS_RX, TLS_TX,
 };
 use super::Socket;
 use crate::observe::counters::Counter;
 use crate::protocol::bpool::{Placement, MAX_BPAGES};
 use crate::sys::uio::MsgHdr;
+use crate::tls::Direction;
 use crate::transport::endpoint::Endpoint;
 use crate::transport::incoming::Incoming;
 use crate::transport::rpc::Rpc;
@@ -27,6 +29,8 @@ const MSG_OOB: u32 = 1;
 const MSG_PEEK: u32 = 2;
 /// `MSG_TRUNC`.
 const MSG_TRUNC: u32 = 0x20;
+/// `MSG_ERRQUEUE`.
+const MSG_ERRQUEUE: u32 = 0x2000;
 
 /// What a ready RPC has for the program.
 enum Taken {
@@ -49,11 +53,36 @@ pub(super) fn recvmsg(
     if flags & MSG_OOB != 0 {
         return Err(sock.because(EOPNOTSUPP, "MSG_OOB means nothing to Homa"));
     }
+    if flags & MSG_ERRQUEUE != 0 {
+        return recv_notice(sock, msg);
+    }
     sock.endpoint.sk.take_err()?;
     if sock.pool.lock().is_some() {
         return recv_pool(sock, msg, flags);
     }
     recv_iovec(sock, msg, len, flags)
+}
+
+/// What the program should know about keys, without a message. EAGAIN if there is nothing: it never waits.
+#[cold]
+fn recv_notice(sock: &Socket, msg: &mut MsgHdr<'_>) -> Result<usize> {
+    let endpoint = &sock.endpoint;
+    let family = endpoint.sk.family();
+    let (name, notice) = endpoint.next_notice().ok_or(EAGAIN)?;
+    let mut cmsg = KeyCmsg {
+        used: notice.used,
+        limit: notice.limit,
+        direction: match notice.direction {
+            Direction::Tx => TLS_TX as u32,
+            Direction::Rx => TLS_RX as u32,
+        },
+        peer: [0; 28],
+    };
+    name.write(family, &mut cmsg.peer);
+    msg.set_name(family, &name);
+    msg.set_flags(MSG_ERRQUEUE);
+    msg.put_cmsg(SOL_HOMA, HOMA_CMSG_KEY, &cmsg)?;
+    Ok(0)
 }
 
 const BAD_ARGS: &str = "msg_control does not point at a writable homa_recvmsg_args";

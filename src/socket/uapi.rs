@@ -27,6 +27,9 @@ pub(super) const HOMA_CMSG_SEALED: u32 = 1;
 /// There is no message: the RPC failed.
 pub(super) const HOMA_CMSG_FAILED: u32 = 2;
 
+/// `cmsg_type` of [`KeyCmsg`].
+pub(super) const HOMA_CMSG_KEY: i32 = 2;
+
 /// The response goes only to a recvmsg that names its RPC.
 pub(super) const HOMA_SENDMSG_PRIVATE: u32 = 1;
 
@@ -54,6 +57,14 @@ plain! {
         pub(super) error: i32,
         pub(super) peer: [u8; 28],
         pub(super) reserved: u32,
+    }
+
+    /// `struct homa_key_cmsg`.
+    pub(super) struct KeyCmsg {
+        pub(super) used: u64,
+        pub(super) limit: u64,
+        pub(super) direction: u32,
+        pub(super) peer: [u8; 28],
     }
 
     /// `struct homa_sendmsg_args`.

@@ -99,6 +99,7 @@ pub trait DatagramProtocol: Sized + 'static {
 #[rustfmt::skip]
 mod epoll {
     pub(super) const EPOLLIN: u32     = 0x0001;
+    pub(super) const EPOLLPRI: u32    = 0x0002;
     pub(super) const EPOLLOUT: u32    = 0x0004;
     pub(super) const EPOLLERR: u32    = 0x0008;
     pub(super) const EPOLLHUP: u32    = 0x0010;
@@ -117,6 +118,8 @@ impl PollEvents {
     pub const NONE: Self = Self(0);
     /// EPOLLIN
     pub const READABLE: Self = Self(epoll::EPOLLIN | epoll::EPOLLRDNORM);
+    /// EPOLLPRI
+    pub const PRIORITY: Self = Self(epoll::EPOLLPRI);
     /// EPOLLOUT
     pub const WRITABLE: Self = Self(epoll::EPOLLOUT | epoll::EPOLLWRNORM | epoll::EPOLLWRBAND);
 }

@@ -4,7 +4,7 @@
 
 use kernel::prelude::*;
 
-use super::Keys;
+use super::{Keys, Limits};
 use crate::protocol::session::TlsVersion;
 use crate::sys::secret::Secret;
 use crate::sys::user::{plain, OptVal};
@@ -36,11 +36,11 @@ pub(crate) struct KeySetting {
 }
 
 impl KeySetting {
-    /// Reads the `crypto_info` that `value` has from byte `offset` on, to its end.
+    /// Reads the `crypto_info` that `value` has from byte `offset` on, to its end; the key may be used up to `limits`.
     ///
     /// EINVAL for a size, a version or a cipher that is not ours; EFAULT. The record sequence number must
     /// be zero: ours are made of message ids. So is TLS 1.2's explicit nonce, and its `iv` not used.
-    pub(crate) fn read(value: &OptVal<'_>, offset: usize) -> Result<Self> {
+    pub(crate) fn read(value: &OptVal<'_>, offset: usize, limits: Limits) -> Result<Self> {
         let info: CryptoInfo = value.read_at(offset)?;
         let version = match info.version {
             TLS_1_2 => TlsVersion::Tls12,
@@ -69,6 +69,6 @@ impl KeySetting {
         let (head, tail) = whole.split_at_mut(4);
         head.copy_from_slice(salt);
         tail.copy_from_slice(iv);
-        Ok(Self { keys: Keys::new(version, key, whole)? })
+        Ok(Self { keys: Keys::new(version, key, whole, limits)? })
     }
 }

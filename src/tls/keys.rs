@@ -8,6 +8,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed, Release};
 use kernel::sync::Arc;
 
+use super::usage::{Limits, Usage};
 use super::OpenError;
 use crate::protocol::session::epoch::Epoch;
 use crate::protocol::session::seq::{
@@ -93,16 +94,25 @@ pub(crate) struct Keys {
     version: TlsVersion,
     long: bool,
     epoch: Epoch,
+    // Beside the count of references in memory, which each message changes too.
+    usage: Usage,
     // Last, so that it goes when the others are wiped.
     alive: Option<Alive>,
 }
 
 impl Keys {
     /// A key of 16 or 32 bytes.
-    pub(crate) fn new(version: TlsVersion, key: &[u8], iv: Secret<12>) -> Result<KBox<Self>> {
+    pub(super) fn new(
+        version: TlsVersion,
+        key: &[u8],
+        iv: Secret<12>,
+        limits: Limits,
+    ) -> Result<KBox<Self>> {
         let aead = AeadKey::new(key, GFP_KERNEL)?;
         let (long, epoch) = (key.len() == 32, Epoch::new(0));
-        Ok(KBox::new(Self { aead, iv, version, long, epoch, alive: None }, GFP_KERNEL)?)
+        let usage = Usage::new(limits);
+        let keys = Self { aead, iv, version, long, epoch, usage, alive: None };
+        Ok(KBox::new(keys, GFP_KERNEL)?)
     }
 
     /// Makes it the key of `epoch`.
@@ -119,6 +129,17 @@ impl Keys {
     /// What kind of records it is for: the version, and whether it has 32 bytes.
     pub(super) fn kind(&self) -> (TlsVersion, bool) {
         (self.version, self.long)
+    }
+
+    /// How far it was used.
+    #[inline]
+    pub(super) fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Of which epoch it is.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// See [`Fingerprint`]. (What is encrypted for it is never sent, so it does no harm that the nonce may come again.)
@@ -195,7 +216,10 @@ impl Keys {
             }
         }
         let nonce = self.nonce(number);
-        self.aead.open(&nonce, frame.len, &mut buf).map_err(|_| OpenError::BadRecord)?;
+        self.aead.open(&nonce, frame.len, &mut buf).map_err(|_| {
+            self.usage.failed();
+            OpenError::BadRecord
+        })?;
         if frame.kind != 0 && buf.get(text.end) != Some(&APPLICATION_DATA) {
             return Err(OpenError::BadRecord);
         }
@@ -213,7 +237,11 @@ impl Keys {
         let Some(number) = SequenceNumber::control(counter) else {
             return false;
         };
-        self.aead.check_tag(&self.nonce(number), aad, tag).is_ok()
+        let good = self.aead.check_tag(&self.nonce(number), aad, tag).is_ok();
+        if !good {
+            self.usage.failed();
+        }
+        good
     }
 }
 

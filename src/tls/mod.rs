@@ -8,11 +8,11 @@
 //! (`protocol::session`); the bytes are worked on here.
 //!
 //! Locks: `ids`, `replay` and `control` are leaves; no other lock is taken under them. Those of the keys are
-//! in [`rings`], and taken under none of these.
+//! in [`rings`], and taken under none of these, but under `installing`.
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
-use kernel::sync::{rcu, Arc};
+use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
 use crate::observe::counters::Counter;
 use crate::protocol::layout::{div_up, Layout};
@@ -32,11 +32,13 @@ use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 mod install;
 mod keys;
 mod rings;
+mod usage;
 
 pub(crate) use self::install::KeySetting;
 pub(crate) use self::keys::{Keys, Opened as OpenedRecord};
 pub(crate) use self::rings::HeldKeys;
 use self::rings::{ReceiveKeys, SendKeys};
+pub(crate) use self::usage::{Limits, Notice};
 
 /// Requests of one peer of which no record has been authenticated: no more are kept at a time.
 const MAX_UNPROVEN: u32 = 256;
@@ -79,6 +81,11 @@ pub(crate) struct Session {
     #[pin]
     rx: ReceiveKeys,
     unproven: Atomic<u32>,
+    /// Whoever sets a key.
+    #[pin]
+    installing: Mutex<()>,
+    /// Nothing may be sent any more, as too much did not open, until there is another key.
+    worn: Atomic<bool>,
     #[pin]
     ids: SpinLockBh<Ids>,
     #[pin]
@@ -102,6 +109,8 @@ impl Session {
                 tx <- SendKeys::new(),
                 rx <- ReceiveKeys::new(),
                 unproven: Atomic::new(0),
+                installing <- new_mutex!((), "homa_installing"),
+                worn: Atomic::new(false),
                 ids <- new_spinlock_bh!(Ids::new(), "homa_ids"),
                 replay <- new_spinlock_bh!(ReplayWindow::new(), "homa_replay"),
                 control <- new_spinlock_bh!(control, "homa_control"),
@@ -128,6 +137,10 @@ impl Session {
         guard: &'a rcu::Guard,
     ) -> Result<&'a Keys, Counter> {
         match self.rx.get(flags.epoch, guard) {
+            Some(keys) if keys.usage().is_worn() => {
+                self.wear_out(keys.epoch());
+                Err(Counter::TlsDecryptError)
+            }
             Some(keys) if keys.version() == flags.version => Ok(keys),
             Some(_) => Err(Counter::TlsDecryptError),
             None => Err(Counter::DropNoSession),
@@ -142,13 +155,46 @@ impl Session {
 
     /// Installs a key, the direction's first or its next. True if it is not the first. Sleeps.
     ///
-    /// EINVAL for another kind than the last, ENOTUNIQ for one that is not new; EBUSY if messages that go out are still
-    /// under way with the key before the current one.
+    /// EINVAL for another kind than the last, ENOTUNIQ for one that is not new or that the other direction has (both count
+    /// their control packets from 0); EBUSY if messages that go out are still under way with the key before the current one.
     pub(crate) fn install(&self, direction: Direction, keys: KBox<Keys>) -> Result<bool> {
+        let _one_at_a_time = self.installing.lock();
+        let key = keys.fingerprint();
+        let in_use = match direction {
+            Direction::Tx => self.rx.has(&key),
+            Direction::Rx => self.tx.has(&key),
+        };
+        if in_use {
+            return Err(ENOTUNIQ);
+        }
         match direction {
             Direction::Tx => self.tx.install(keys),
-            Direction::Rx => self.rx.install(keys),
+            Direction::Rx => self.rx.install(keys, || self.worn.store(false, Relaxed)),
         }
+    }
+
+    /// Takes what a message of these records needs of `keys`, before it is sealed. EKEYEXPIRED.
+    pub(crate) fn take(&self, keys: &Keys, layout: &Layout) -> Result<Option<Notice>> {
+        if self.worn.load(Relaxed) {
+            return Err(EKEYEXPIRED);
+        }
+        // The bytes, the content type, and one block for the tag: at most.
+        let each = u64::from(layout.record_size() >> 4).saturating_add(2);
+        keys.usage().take(each.saturating_mul(u64::from(layout.records())))
+    }
+
+    /// To be called after something may not have opened with `keys`.
+    #[inline]
+    pub(crate) fn look_at(&self, keys: &Keys) -> Option<Notice> {
+        if keys.usage().is_worn() {
+            self.wear_out(keys.epoch());
+        }
+        keys.usage().half_failed()
+    }
+
+    #[cold]
+    fn wear_out(&self, epoch: Epoch) {
+        self.rx.if_newest(epoch, || self.worn.store(true, Relaxed));
     }
 
     /// An id for a request, and its distance from the floor.
@@ -207,13 +253,18 @@ impl Session {
     }
 
     /// Makes a sealed control packet; ENOKEY, EKEYEXPIRED.
-    pub(crate) fn seal_control(&self, inner: &Control, common: &Common) -> Result<Header> {
+    pub(crate) fn seal_control(
+        &self,
+        inner: &Control,
+        common: &Common,
+    ) -> Result<(Header, Option<Notice>)> {
         let guard = rcu::read_lock();
         let keys = self.tx.get(&guard).ok_or(ENOKEY)?;
+        let notice = keys.usage().take_for_control()?;
         let counter = self.control.lock().sender.next().ok_or(EKEYEXPIRED)?;
         let untagged = SealedControl::emit(inner, common, keys.flags(), counter);
         let tag = keys.tag_control(counter, untagged.aad()).ok_or(EKEYEXPIRED)?;
-        Ok(untagged.finish(&tag))
+        Ok((untagged.finish(&tag), notice))
     }
 
     /// Is this control packet, whose bytes are `packet`, from the peer and new?

@@ -35,14 +35,19 @@ impl History {
         Self { kind: keys.kind(), current: keys.fingerprint(), previous: None }
     }
 
+    /// Is it the current key, or the one before?
+    fn has(&self, key: &Fingerprint) -> bool {
+        let same = |old: &Fingerprint| secret::equal(old, key);
+        same(&self.current) || self.previous.as_ref().is_some_and(same)
+    }
+
     /// With `keys` as the next ones. EINVAL if they are of another kind, as under kTLS; ENOTUNIQ if they are not new.
     fn followed_by(&self, keys: &Keys) -> Result<Self> {
         if keys.kind() != self.kind {
             return Err(EINVAL);
         }
         let current = keys.fingerprint();
-        let known = |old: &Fingerprint| secret::equal(old, &current);
-        if known(&self.current) || self.previous.as_ref().is_some_and(known) {
+        if self.has(&current) {
             return Err(ENOTUNIQ);
         }
         Ok(Self { kind: self.kind, current, previous: Some(self.current) })
@@ -120,6 +125,11 @@ impl SendKeys {
         Ok(rekey)
     }
 
+    /// Is this one of the last two keys?
+    pub(super) fn has(&self, key: &Fingerprint) -> bool {
+        self.history.lock().as_ref().is_some_and(|(known, _)| known.has(key))
+    }
+
     /// Is there a key besides the current one?
     fn has_previous(&self) -> bool {
         self.alive.load(Acquire) > 1
@@ -186,8 +196,22 @@ impl ReceiveKeys {
         self.ends_oldest.store(ends, Relaxed);
     }
 
-    /// Opens with `keys` too, from now on. True if there were others before. Sleeps. EINVAL, ENOTUNIQ, ENOMEM.
-    pub(super) fn install(&self, mut keys: KBox<Keys>) -> Result<bool> {
+    /// Is this one of the last two keys?
+    pub(super) fn has(&self, key: &Fingerprint) -> bool {
+        self.history.lock().as_ref().is_some_and(|known| known.has(key))
+    }
+
+    /// Calls `then` if `epoch` is the newest, and no other one begins meanwhile.
+    pub(super) fn if_newest(&self, epoch: Epoch, then: impl FnOnce()) {
+        let epochs = self.epochs.lock();
+        if epochs.newest() == epoch {
+            then();
+        }
+    }
+
+    /// Opens with `keys` too, from now on; calls `then` when they are the newest. True if there were others before.
+    /// Sleeps. EINVAL, ENOTUNIQ, ENOMEM.
+    pub(super) fn install(&self, mut keys: KBox<Keys>, then: impl FnOnce()) -> Result<bool> {
         let mut history = self.history.lock();
         let known = match &*history {
             None => History::new(&keys),
@@ -208,6 +232,7 @@ impl ReceiveKeys {
             slot.put(fresh);
         }
         self.publish(&epochs);
+        then();
         drop(epochs);
         *history = Some(known);
         Ok(rekey)

@@ -28,8 +28,10 @@ use crate::sys::table::Table;
 use crate::sys::time::now_ns;
 use crate::sys::timer::Timer;
 use crate::sys::uio::IovIter;
-use crate::tls::{Direction, Keys, Session};
+use crate::tls::{Direction, Keys, Notice, Session};
 
+/// Notices about keys that a socket keeps for a program that does not read them.
+const MAX_NOTICES: usize = 4096;
 /// Buckets of a socket's tables.
 const BUCKETS: usize = 256;
 
@@ -62,6 +64,10 @@ pub(crate) struct Endpoint {
     /// RPCs for the program, in the order in which they became ready; private ones are not in it.
     #[pin]
     ready: SpinLockBh<List<Rpc>>,
+    /// What the program should know about keys. A leaf.
+    #[pin]
+    notices: SpinLockBh<KVec<(SockAddr, Notice)>>,
+    noticed: Atomic<bool>,
     #[pin]
     pub(super) timer: Timer<Self>,
 }
@@ -81,6 +87,8 @@ impl Endpoint {
                 peers: Table::new(BUCKETS, GFP_KERNEL)?,
                 rpcs: Table::new(BUCKETS, GFP_KERNEL)?,
                 ready <- new_spinlock_bh!(List::new(), "homa_ready"),
+                notices <- new_spinlock_bh!(KVec::new(), "homa_notices"),
+                noticed: Atomic::new(false),
                 timer <- Timer::new(),
             }),
             GFP_KERNEL,
@@ -218,10 +226,13 @@ impl Endpoint {
             Some(session) => {
                 let (id, distance) = session.next_id()?;
                 let common = self.common(&peer, id.get());
-                let out = Outgoing::sealed(
+                let (out, notice) = Outgoing::sealed(
                     &self.sk, &dst, common, &session, id, distance, length, &terms, from,
                 )
                 .inspect_err(|_| session.finish_id(id))?;
+                if let Some(notice) = notice {
+                    self.report(peer.name, notice);
+                }
                 let identity = Identity {
                     id: id.get(),
                     visible_id: session.tag.program_id(id),
@@ -327,13 +338,14 @@ impl Endpoint {
             }
             None => {
                 let data = plain_data(length, None, &terms);
-                Outgoing::plain(&self.sk, &dst, common, data, &terms, from)
+                Outgoing::plain(&self.sk, &dst, common, data, &terms, from).map(|out| (out, None))
             }
         };
-        let mut out = match out {
+        let (mut out, notice) = match out {
             Ok(out) => out,
             Err(e) => {
-                if rpc.session.is_some() {
+                // The program may try again with another key.
+                if rpc.session.is_some() && e != EKEYEXPIRED {
                     // Part of the id's records may be sealed: it cannot be used again.
                     self.forget(&rpc);
                 } else {
@@ -342,6 +354,9 @@ impl Endpoint {
                 return Err(e);
             }
         };
+        if let Some(notice) = notice {
+            self.report(peer.name, notice);
+        }
         let records = out.records();
         let mut queue = SkbQueue::new();
         let mut state = rpc.state.lock();
@@ -542,6 +557,32 @@ impl Endpoint {
     /// Something waits for the peer: the timer must run.
     pub(super) fn watch(self: &Arc<Self>) {
         self.timer.start_if_idle(self, self.ns.config.resend_first);
+    }
+
+    /// A key of the session with `name` is half used up: the program should set the next one.
+    #[cold]
+    pub(super) fn report(&self, name: SockAddr, notice: Notice) {
+        let mut notices = self.notices.lock();
+        // At worst the program learns it from EKEYEXPIRED.
+        if notices.len() >= MAX_NOTICES || notices.push((name, notice), GFP_ATOMIC).is_err() {
+            return;
+        }
+        self.noticed.store(true, Relaxed);
+        drop(notices);
+        self.sk.wake_all_readers();
+    }
+
+    /// Is there something that the program should know about keys?
+    pub(crate) fn has_notice(&self) -> bool {
+        self.noticed.load(Relaxed)
+    }
+
+    /// The next such thing.
+    pub(crate) fn next_notice(&self) -> Option<(SockAddr, Notice)> {
+        let mut notices = self.notices.lock();
+        let next = notices.pop();
+        self.noticed.store(!notices.is_empty(), Relaxed);
+        next
     }
 
     /// Installs a key for the session with `name`, which begins with the first one. Sleeps.

@@ -29,7 +29,7 @@ use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::{Sock, WmemCharge};
 use crate::sys::uio::IovIter;
 use crate::sys::user::plain;
-use crate::tls::{self, HeldKeys, Session};
+use crate::tls::{self, HeldKeys, Notice, Session};
 
 /// Largest IP packet, and so segment.
 const MAX_IP: usize = 65_535;
@@ -133,7 +133,7 @@ impl Outgoing {
     }
 
     /// Takes a message of `length` bytes from a program and seals it as message `id` of `session`.
-    /// Sleeps.
+    /// Sleeps. EKEYEXPIRED, before anything is sealed, if the key is used up.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn sealed(
         sk: &Sock,
@@ -145,11 +145,12 @@ impl Outgoing {
         length: u32,
         terms: &Terms,
         from: &mut IovIter,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Option<Notice>)> {
         let tx = session.hold_tx().ok_or(ENOKEY)?;
         let plaintext = length.checked_add(PREAMBLE_LEN).ok_or(EMSGSIZE)?;
         let cut = cut_for(dst, SEALED_DATA_LEN, terms)?;
         let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
+        let notice = session.take(&tx, &layout)?;
         let mut data = SealedData {
             message_length: plaintext,
             incoming: unasked(&layout, &cut, terms.unscheduled),
@@ -188,7 +189,8 @@ impl Outgoing {
             data.incoming = incoming;
             store.keep(builder, sk, &layout, &cut, &segment)?;
         }
-        Ok(Self { common, template: Template::Sealed(data), layout, cut, store, _keys: Some(tx) })
+        let template = Template::Sealed(data);
+        Ok((Self { common, template, layout, cut, store, _keys: Some(tx) }, notice))
     }
 
     /// Records that were sealed for it.

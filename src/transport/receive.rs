@@ -564,7 +564,11 @@ fn open(
             return true;
         }
     };
-    match state.incoming.open(&mut state.core, range, keys, id, stats) {
+    let opened = state.incoming.open(&mut state.core, range, keys, id, stats);
+    if let Some(notice) = session.look_at(keys) {
+        endpoint.report(rpc.peer.name, notice);
+    }
+    match opened {
         Opened::Nothing => true,
         Opened::Some(preamble) => {
             session.used(seal.flags.epoch);

@@ -104,10 +104,15 @@ impl Endpoint {
     ) {
         let common = self.common(peer, id);
         let header = match session {
-            Some(session) => match session.seal_control(control, &common) {
-                Ok(header) => header,
-                Err(_) => return,
-            },
+            Some(session) => {
+                let Ok((header, notice)) = session.seal_control(control, &common) else {
+                    return;
+                };
+                if let Some(notice) = notice {
+                    self.report(peer.name, notice);
+                }
+                header
+            }
             None if peer.is_sealed() => return,
             None => control.emit(&common),
         };

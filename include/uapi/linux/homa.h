@@ -114,7 +114,8 @@
  * or for fields that are not as described here, EMSGSIZE above
  * HOMA_MAX_MESSAGE_LENGTH, EDESTADDRREQ without a destination, EAGAIN when a
  * nonblocking socket has no send memory left, ENOKEY as said under
- * HOMA_CMSG_SEALED and SO_HOMA_SEALED, EPIPE after shutdown() (with struct
+ * HOMA_CMSG_SEALED and SO_HOMA_SEALED, EKEYEXPIRED as said under struct
+ * homa_key_cmsg, EPIPE after shutdown() (with struct
  * homa_sendmsg_args: ESHUTDOWN). After shutdown(), recvmsg() returns 0 (with a
  * pool: ESHUTDOWN).
  *
@@ -144,6 +145,34 @@ struct homa_rpc_cmsg {
 		struct sockaddr_in6 in6;
 	} peer;
 	__u32 reserved;
+};
+
+/* cmsg_type of struct homa_key_cmsg; cmsg_level is IPPROTO_HOMA. */
+#define HOMA_CMSG_KEY 2
+
+/**
+ * struct homa_key_cmsg - a key is half used up
+ *
+ * A key may seal 2^34.5 AES blocks, and 2^36 records may fail to open with it
+ * (RFC 8446, section 5.5). At half of that poll() reports EPOLLPRI, and
+ * recvmsg() with MSG_ERRQUEUE, which never waits (EAGAIN), returns 0 and this
+ * control message, once for each key; the peer is in msg_name, too. The program
+ * should set the next key then. At the limit, sending is EKEYEXPIRED until it
+ * does; what was sent before is finished.
+ *
+ * @used: how far the key was used: in blocks, or failures.
+ * @limit: how far it may be.
+ * @direction: TLS_TX or TLS_RX.
+ * @peer: whose key it is.
+ */
+struct homa_key_cmsg {
+	__u64 used;
+	__u64 limit;
+	__u32 direction;
+	union {
+		struct sockaddr_in in4;
+		struct sockaddr_in6 in6;
+	} peer;
 };
 
 /* ---- Arguments in msg_control, as in HomaModule -------------------------- */
@@ -279,8 +308,8 @@ struct homa_rcvbuf_args {
  * rec_seq, and for a next key of another version or cipher type than the first
  * (as kTLS has it); EBUSY for TLS_TX while messages are under way that were
  * sealed with the key before the current one: try again when they are done;
- * ENOTUNIQ for a key that is the direction's current or previous one, whatever
- * its IV; ENOSPC after too many sessions on this socket, ENOMEM.
+ * ENOTUNIQ for a key that is the current or previous one of either direction,
+ * whatever its IV; ENOSPC after too many sessions on this socket, ENOMEM.
  *
  * getsockopt() of TLS_TX and TLS_RX is ENOPROTOOPT: unlike kTLS, Homa gives no
  * key back, as a socket may have been passed on to a process that was never
