@@ -109,6 +109,21 @@ static void hmac(const unsigned char *key, size_t key_len,
 
 /* ---- Keys ----------------------------------------------------------------- */
 
+/*
+ * The key that seals messages may be followed by the next one while messages under
+ * way have it, but not by the one after that: then we wait for them.
+ */
+static int set_when_free(int homa, int direction, const void *key,
+			 socklen_t size)
+{
+	int tries = 500, ret;
+
+	do {
+		ret = setsockopt(homa, SOL_TLS, direction, key, size);
+	} while (ret && errno == EBUSY && tries-- && !usleep(10000));
+	return ret;
+}
+
 static int set_key(int homa, int direction, const char *sender,
 		   const struct sockaddr *peer, socklen_t size,
 		   const struct hello *client, const struct hello *server,
@@ -117,20 +132,25 @@ static int set_key(int homa, int direction, const char *sender,
 	struct homa_tls_key key = {};
 	struct tls12_crypto_info_aes_gcm_128 *aes = &key.crypto.aes_gcm_128;
 	unsigned char msg[sizeof(*client) + sizeof(*server) + 6], hash[32];
+	struct sockaddr_storage to;
+	socklen_t to_size = sizeof(to);
 
 	memcpy(msg, client, sizeof(*client));
 	memcpy(msg + sizeof(*client), server, sizeof(*server));
 	memcpy(msg + sizeof(*client) + sizeof(*server), sender, 6);
 	hmac(secret, len, msg, sizeof(msg), hash);
 
-	memcpy(&key.peer, peer, size);
 	aes->info.version = TLS_1_3_VERSION;
 	aes->info.cipher_type = TLS_CIPHER_AES_GCM_128;
 	memcpy(aes->key, hash, sizeof(aes->key));
 	memcpy(aes->salt, hash + 16, sizeof(aes->salt));
 	memcpy(aes->iv, hash + 20, sizeof(aes->iv));
-	return setsockopt(homa, SOL_TLS, direction, &key,
-			  HOMA_TLS_KEY_SIZE(key.crypto.aes_gcm_128));
+	/* A connected socket: as for kTLS on a TCP socket, to the byte. */
+	if (!getpeername(homa, (struct sockaddr *)&to, &to_size))
+		return set_when_free(homa, direction, aes, sizeof(*aes));
+	memcpy(&key.peer, peer, size);
+	return set_when_free(homa, direction, &key,
+			     HOMA_TLS_KEY_SIZE(key.crypto.aes_gcm_128));
 }
 
 static int set_keys(int homa, const char *we, const char *they,

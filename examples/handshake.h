@@ -24,7 +24,8 @@ size_t read_secret(const char *path, unsigned char secret[1024]);
 int handshake_listen(int family, int port);
 
 /*
- * Server: accepts one client on @listener and sets its keys on the Homa socket.
+ * Server: accepts one client on @listener and sets its keys on the Homa socket:
+ * the first ones of a session, or the next.
  * 0, or -1 if this client did not do its part.
  */
 int handshake_accept(int listener, int homa, const unsigned char *secret,
@@ -32,7 +33,8 @@ int handshake_accept(int listener, int homa, const unsigned char *secret,
 
 /*
  * Client: connects to @server (the same address as for Homa, by TCP) and sets
- * the keys on the Homa socket. 0, or -1 and errno.
+ * the keys on the Homa socket, connected or not: the first ones of a session, or
+ * the next. 0, or -1 and errno.
  */
 int handshake_connect(const struct sockaddr *server, socklen_t size, int homa,
 		      const unsigned char *secret, size_t len);

@@ -40,11 +40,23 @@ serve uring_server -6 -s /tmp/secret 94
 	check "io_uring client, other server" ip netns exec h1 uring_client 10.0.0.2 99 50 100000
 	check "io_uring server, other client" ip netns exec h1 echo_client 10.0.0.2 95 $sizes
 }
+says() { # TEXT COMMAND...
+	text=$1
+	shift
+	"$@" >/tmp/said 2>&1
+	status=$?
+	cat /tmp/said
+	grep -q "$text" /tmp/said && return $status
+}
+check "without a key: refused" says "^without a key: Required key not available" \
+	ip netns exec h1 rekey_client -s /tmp/secret 10.0.0.2 97 1
+check "rekey, IPv4" says "^2000 requests answered, with 19 new" ip netns exec h1 rekey_client -s /tmp/secret 10.0.0.2 97
+check "rekey, IPv6" says "^2000 requests answered, with 19 new" ip netns exec h1 rekey_client -s /tmp/secret fd00::2 96
 must_fail() { ! "$@"; }
 check "plain request to a sealed server fails" must_fail ip netns exec h1 echo_client 10.0.0.2 97
 check "wrong secret fails" must_fail ip netns exec h1 echo_client -s /tmp/other 10.0.0.2 97
 check "nobody there fails" must_fail ip netns exec h1 echo_client 10.0.0.2 4321
-for program in echo_server echo_client uring_server uring_client; do
+for program in echo_server echo_client uring_server uring_client rekey_client; do
 	check "$program -h" $program -h
 	check "$program without arguments fails" must_fail $program
 done
