@@ -6,6 +6,7 @@
 #include "lib.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -537,6 +538,7 @@ static void test_options(void)
 {
 	int fd = open_socket(&client, family), one = 1, value, i;
 	static const int flags[] = { SO_HOMA_SERVER, SO_HOMA_SEALED };
+	static const int paddings[] = { -1, 3, 1000, 1 << 21, INT_MIN };
 	socklen_t len = sizeof(value);
 
 	for (i = 0; i < 2; i++) {
@@ -563,6 +565,21 @@ static void test_options(void)
 	value = 2;
 	fails(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_SEALED, &value, 4), EINVAL,
 	      "%s: SO_HOMA_SEALED of 2", name);
+	is(get_int(fd, IPPROTO_HOMA, SO_HOMA_PADDING), 0,
+	   "%s: SO_HOMA_PADDING is 0 at first", name);
+	for (value = 1024; value <= 1 << 20; value <<= 10) {
+		must(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_PADDING, &value, 4));
+		is(get_int(fd, IPPROTO_HOMA, SO_HOMA_PADDING), value,
+		   "%s: SO_HOMA_PADDING of %d", name, value);
+	}
+	for (i = 0; i < (int)ARRAY_SIZE(paddings); i++)
+		fails(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_PADDING,
+				 &paddings[i], 4), EINVAL,
+		      "%s: SO_HOMA_PADDING of %d", name, paddings[i]);
+	value = 1;
+	must(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_PADDING, &value, 4));
+	is(get_int(fd, IPPROTO_HOMA, SO_HOMA_PADDING), 0,
+	   "%s: SO_HOMA_PADDING of 1 is none", name);
 	for (value = 0; value < 1000; value += 333) {
 		fails(setsockopt(fd, IPPROTO_HOMA, value, &one, 4), ENOPROTOOPT,
 		      "%s: setsockopt(%d)", name, value);

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from homawire import (DATA, TLS_RX, TLS_TX, Assembler, Growth, InvalidTag, Keys, Packet, RawPeer, Side, Socket, bail,
+from homawire import (DATA, IPPROTO_HOMA, SO_HOMA_PADDING, TLS_RX, TLS_TX, Assembler, Growth, InvalidTag, Keys, Packet, RawPeer, Side, Socket, bail,
                       capture, diag, end, ip_payload, of_epoch, ok, read_pcap, records, same, seal_message,
                       segments)
 
@@ -254,6 +254,37 @@ def test(client_side, server_side, family, directory, minor, bits):
     server.close()
 
 
+def test_padding(client_side, server_side, family, directory):
+    """Messages of all lengths look the same, and arrive as they were."""
+    v = "IPv4" if family == socket.AF_INET else "IPv6"
+    server, client = Socket(server_side, family, PORT), Socket(client_side, family)
+    there, back = Keys(f"{v} padded there"), Keys(f"{v} padded back")
+    for direction in (TLS_RX, TLS_TX):
+        server.set_key(direction, client_side.ip(family), client.port, back if direction == TLS_TX else there)
+        client.set_key(direction, server_side.ip(family), PORT, there if direction == TLS_TX else back)
+    client.sock.setsockopt(IPPROTO_HOMA, SO_HOMA_PADDING, 4096)
+    server.sock.setsockopt(IPPROTO_HOMA, SO_HOMA_PADDING, 1 << 20)
+    path = os.path.join(directory, "padded.pcap")
+    sizes = (1, 100, 4087, 4088, 4089, 60000)
+    with capture(server_side, path):
+        texts = exchange(client, server, server_side.ip(family), sizes)
+    for packets, keys, bit, wanted, name in (
+            (captured(path, client.port)[0], there, 0, [4096, 4096, 4096, 4096, 8192, 61440], "requests"),
+            (captured(path, client.port)[1], back, 1, [1 << 20] * len(sizes), "responses")):
+        assembler, levels = Assembler(keys), set()
+        for parsed in packets:
+            if parsed.packet.plain_type == DATA:
+                assembler.add(parsed.packet)
+                if parsed.packet.offset == 0:
+                    levels.add((parsed.packet.length, parsed.traffic_class))
+        ids = [2 * number + bit for number in range(len(sizes))]
+        same([assembler.last[i].length for i in ids], wanted, f"{v}: {name} have the lengths that padding gives them")
+        same([opens(assembler, i) for i in ids], [pair[bit] for pair in texts], f"{v}: and contain what was sent")
+        same(len(levels), len(set(wanted)), f"{v}: and begin with the priority of that length")
+    for sock in (client, server):
+        sock.close()
+
+
 def main():
     if sys.argv[1:] and sys.argv[1:] != ["--selftest"]:
         sys.exit(__doc__)
@@ -265,6 +296,7 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         for family in (socket.AF_INET, socket.AF_INET6):
             test_plain(client_side, server_side, family, directory)
+            test_padding(client_side, server_side, family, directory)
             for minor, bits in CIPHERS:
                 test(client_side, server_side, family, directory, minor, bits)
     end()

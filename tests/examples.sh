@@ -46,7 +46,7 @@ says() { # TEXT COMMAND...
 	"$@" >/tmp/said 2>&1
 	status=$?
 	cat /tmp/said
-	grep -q "$text" /tmp/said && return $status
+	grep -q "$text" /tmp/said && return "$status"
 }
 check "without a key: refused" says "^without a key: Required key not available" \
 	ip netns exec h1 rekey_client -s /tmp/secret 10.0.0.2 97 1

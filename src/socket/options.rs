@@ -7,10 +7,11 @@ use kernel::prelude::*;
 use super::names::destination;
 use super::pool::Pool;
 use super::uapi::{
-    RcvbufArgs, SOCKADDR_STORAGE, SOL_HOMA, SOL_TLS, SO_HOMA_RCVBUF, SO_HOMA_SEALED,
-    SO_HOMA_SERVER, TLS_RX, TLS_TX,
+    RcvbufArgs, SOCKADDR_STORAGE, SOL_HOMA, SOL_TLS, SO_HOMA_PADDING, SO_HOMA_RCVBUF,
+    SO_HOMA_SEALED, SO_HOMA_SERVER, TLS_RX, TLS_TX,
 };
 use super::Socket;
+use crate::protocol::session::preamble::Padding;
 use crate::sys::user::{OptOut, OptVal};
 use crate::tls::{Direction, KeySetting};
 
@@ -43,6 +44,15 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
             }
             _ => Err(sock.because(EINVAL, "SO_HOMA_SEALED is 0 or 1")),
         },
+        (SOL_HOMA, SO_HOMA_PADDING) => match Padding::to_multiple_of(value.read()?) {
+            Some(padding) => {
+                sock.endpoint.set_padding(padding);
+                Ok(())
+            }
+            None => {
+                Err(sock.because(EINVAL, "SO_HOMA_PADDING is 0 or a power of two, 2^20 at most"))
+            }
+        },
         (SOL_TLS, TLS_TX) => set_key(sock, Direction::Tx, value).map_err(|e| key_error(sock, e)),
         (SOL_TLS, TLS_RX) => set_key(sock, Direction::Rx, value).map_err(|e| key_error(sock, e)),
         _ => Err(sock.because(ENOPROTOOPT, "Homa has no such option")),
@@ -57,18 +67,19 @@ pub(super) fn get(sock: &Socket, level: i32, name: i32, out: &mut OptOut<'_>) ->
             let args = sock.pool.lock().as_ref().map_or(none, Pool::args);
             out.write(&args)
         }
-        (SOL_HOMA, SO_HOMA_SERVER) => write_flag(out, sock.endpoint.is_server()),
-        (SOL_HOMA, SO_HOMA_SEALED) => write_flag(out, sock.endpoint.is_sealed_only()),
+        (SOL_HOMA, SO_HOMA_SERVER) => write_int(out, i32::from(sock.endpoint.is_server())),
+        (SOL_HOMA, SO_HOMA_SEALED) => write_int(out, i32::from(sock.endpoint.is_sealed_only())),
+        (SOL_HOMA, SO_HOMA_PADDING) => write_int(out, sock.endpoint.padding().multiple() as i32),
         _ => Err(ENOPROTOOPT),
     }
 }
 
-/// A flag is an int. EINVAL if there is no room for one.
-fn write_flag(out: &mut OptOut<'_>, on: bool) -> Result {
+/// EINVAL if there is no room for it.
+fn write_int(out: &mut OptOut<'_>, value: i32) -> Result {
     if out.len() < ::core::mem::size_of::<i32>() {
         return Err(EINVAL);
     }
-    out.write(&i32::from(on))
+    out.write(&value)
 }
 
 fn key_error(sock: &Socket, error: Error) -> Error {

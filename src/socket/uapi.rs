@@ -19,6 +19,8 @@ pub(super) const SO_HOMA_RCVBUF: i32 = 10;
 pub(super) const SO_HOMA_SERVER: i32 = 11;
 /// Refuse plain messages or not.
 pub(super) const SO_HOMA_SEALED: i32 = 12;
+/// Hide how long messages are.
+pub(super) const SO_HOMA_PADDING: i32 = 13;
 
 /// `cmsg_type` of [`RpcCmsg`].
 pub(super) const HOMA_CMSG_RPC: i32 = 1;

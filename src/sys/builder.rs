@@ -59,6 +59,17 @@ impl SkbBuilder {
         }
     }
 
+    /// Appends zeros; as [`append`](Self::append).
+    pub fn append_zeros(&mut self, len: usize) -> Result {
+        // SAFETY: the closure writes all bytes, of which the caller has room for `n`.
+        unsafe {
+            self.append_with(len, |to, n| {
+                ptr::write_bytes(to, 0, n);
+                Ok(())
+            })
+        }
+    }
+
     /// # Safety
     ///
     /// `fill(to, n)` must write all `n` bytes at `to` if it returns Ok.

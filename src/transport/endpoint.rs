@@ -16,6 +16,7 @@ use crate::observe::counters::Counter;
 use crate::observe::trace;
 use crate::protocol::msgout::MsgOut;
 use crate::protocol::rpc as core;
+use crate::protocol::session::preamble::Padding;
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::session::tag::{split, SessionTag};
 use crate::protocol::window::ResponseLimit;
@@ -57,6 +58,8 @@ pub(crate) struct Endpoint {
     port: Atomic<u32>,
     server: Atomic<bool>,
     sealed_only: Atomic<bool>,
+    /// Sealed messages are padded to a multiple of this.
+    padding: Atomic<u32>,
     closed: Atomic<bool>,
     next_tag: Atomic<u32>,
     pub(super) peers: Table<Peer>,
@@ -82,6 +85,7 @@ impl Endpoint {
                 port: Atomic::new(0),
                 server: Atomic::new(false),
                 sealed_only: Atomic::new(false),
+                padding: Atomic::new(0),
                 closed: Atomic::new(false),
                 next_tag: Atomic::new(1),
                 peers: Table::new(BUCKETS, GFP_KERNEL)?,
@@ -139,6 +143,16 @@ impl Endpoint {
     /// Decides whether it takes requests.
     pub(crate) fn set_server(&self, on: bool) {
         self.server.store(on, Relaxed);
+    }
+
+    /// How the lengths of sealed messages are hidden.
+    pub(crate) fn padding(&self) -> Padding {
+        Padding::to_multiple_of(self.padding.load(Relaxed)).unwrap_or_default()
+    }
+
+    /// Decides how.
+    pub(crate) fn set_padding(&self, padding: Padding) {
+        self.padding.store(padding.multiple(), Relaxed);
     }
 
     /// Does it refuse plain messages?
@@ -208,7 +222,9 @@ impl Endpoint {
         }
         let peer = self.peer(request.to, Addr::ANY)?;
         let dst = peer.route(self)?;
-        let (session, ack, advice) = peer.for_request(length);
+        let padding = self.padding();
+        // The priority, too, tells the length.
+        let (session, ack, advice) = peer.for_request(padding.visible(length));
         if advice.ask_speed {
             peer.ask_speed(&dst);
         }
@@ -221,6 +237,7 @@ impl Endpoint {
                 config.grants.max_incoming,
                 advice.unscheduled,
             ),
+            padding,
         };
         let (identity, mut out) = match session {
             Some(session) => {
@@ -319,7 +336,8 @@ impl Endpoint {
         if rpc.session.as_ref().is_some_and(|session| !session.has_tx()) {
             return Err(ENOKEY);
         }
-        let advice = peer.advice(length);
+        let padding = self.padding();
+        let advice = peer.advice(padding.visible(length));
         if advice.ask_speed {
             peer.ask_speed(&dst);
         }
@@ -328,6 +346,7 @@ impl Endpoint {
             unscheduled,
             cutoff_version: advice.cutoff_version,
             response_limit: ResponseLimit::NONE,
+            padding,
         };
         // A message id is sealed once: whoever loses a race to reply must not have sealed.
         let id = rpc.claim_reply().ok_or(EINVAL)?;

@@ -15,7 +15,7 @@ use kernel::prelude::*;
 use crate::protocol::layout::{Cut, Layout, Segment};
 use crate::protocol::msgin::Range;
 use crate::protocol::msgout::MsgOut;
-use crate::protocol::session::preamble::Preamble;
+use crate::protocol::session::preamble::Padding;
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{
@@ -58,6 +58,8 @@ pub(crate) struct Terms {
     pub(super) cutoff_version: u16,
     /// What is wanted of the response at a time.
     pub(super) response_limit: ResponseLimit,
+    /// How its length is hidden, if it is sealed.
+    pub(super) padding: Padding,
 }
 
 /// A message on its way out.
@@ -147,7 +149,8 @@ impl Outgoing {
         from: &mut IovIter,
     ) -> Result<(Self, Option<Notice>)> {
         let tx = session.hold_tx().ok_or(ENOKEY)?;
-        let plaintext = length.checked_add(PREAMBLE_LEN).ok_or(EMSGSIZE)?;
+        let preamble = terms.padding.preamble(length, floor_distance);
+        let plaintext = preamble.message_length();
         let cut = cut_for(dst, SEALED_DATA_LEN, terms)?;
         let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
         let notice = session.take(&tx, &layout)?;
@@ -165,7 +168,7 @@ impl Outgoing {
             place_from_ip_id: false,
             payload: 0,
         };
-        let preamble = Preamble { length, floor_distance, padding: 0 }.emit();
+        let mut left = length;
         let mut store = Store::Segments(SkbQueue::new());
         for segment in layout.segments(&cut, layout.stream()) {
             let len = segment.stream.len() as usize;
@@ -174,10 +177,13 @@ impl Outgoing {
                 tx.begin_record(&mut builder)?;
                 let mut bytes = record.plaintext.len();
                 if record.index == 0 {
-                    builder.append(&preamble)?;
+                    builder.append(&preamble.emit())?;
                     bytes = bytes.saturating_sub(PREAMBLE_LEN);
                 }
-                builder.append_iter(from, bytes as usize)?;
+                let text = bytes.min(left);
+                left = left.saturating_sub(text);
+                builder.append_iter(from, text as usize)?;
+                builder.append_zeros(bytes.saturating_sub(text) as usize)?;
                 let at = record.stream.start.saturating_sub(segment.stream.start);
                 let plaintext = record.plaintext.len() as u16;
                 tx.seal_record(&mut builder, at as usize, plaintext, id, record.index)?;

@@ -261,6 +261,15 @@ struct homa_recvmsg_args {
  */
 #define SO_HOMA_SEALED 12
 
+/*
+ * int, set and get: hides how long sealed messages are. Each one sent from now
+ * on is padded, its first 8 bytes, which Homa adds, included, to a multiple of so
+ * many bytes: a power of two, at most 1,048,576, with which all have the same
+ * length; 0 or 1, as initially, for none. The receiver's recvmsg() shows nothing
+ * of it.
+ */
+#define SO_HOMA_PADDING 13
+
 /**
  * struct homa_rcvbuf_args - the receive pool, for SO_HOMA_RCVBUF
  *

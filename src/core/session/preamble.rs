@@ -41,6 +41,46 @@ pub enum PreambleError {
     Length,
 }
 
+/// How messages are padded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Padding(u8);
+
+impl Padding {
+    /// To a multiple of `bytes`, a power of two up to [`MAX_SEALED_MESSAGE`]; not at all for 0 or 1. Else `None`.
+    pub fn to_multiple_of(bytes: u32) -> Option<Self> {
+        match bytes {
+            0 => Some(Self(0)),
+            1..=MAX_SEALED_MESSAGE if bytes.is_power_of_two() => {
+                Some(Self(bytes.trailing_zeros() as u8))
+            }
+            _ => None,
+        }
+    }
+
+    /// What it is a multiple of; 0 if they are not padded.
+    pub fn multiple(self) -> u32 {
+        match self.0 {
+            0 => 0,
+            power => 1u32.checked_shl(u32::from(power)).unwrap_or(0),
+        }
+    }
+
+    /// The preamble of a message of `length` application's bytes.
+    #[inline]
+    pub fn preamble(self, length: u32, floor_distance: u16) -> Preamble {
+        Preamble { length, floor_distance, padding: self.0 }
+    }
+
+    /// What others see of a message's `length`: the whole with preamble, if it is padded.
+    #[inline]
+    pub fn visible(self, length: u32) -> u32 {
+        match self.0 {
+            0 => length,
+            _ => self.preamble(length, 0).message_length(),
+        }
+    }
+}
+
 impl Preamble {
     /// Its length.
     pub const LEN: usize = PREAMBLE_LEN as usize;
@@ -106,6 +146,17 @@ mod tests {
     }
 
     #[test]
+    fn paddings() {
+        for bytes in [0, 2, 4, 1024, MAX_SEALED_MESSAGE] {
+            assert_eq!(Padding::to_multiple_of(bytes).map(Padding::multiple), Some(bytes));
+        }
+        assert_eq!(Padding::to_multiple_of(1), Some(Padding::default()));
+        for bytes in [3, 6, 1025, MAX_SEALED_MESSAGE + 1, 2 * MAX_SEALED_MESSAGE, u32::MAX] {
+            assert_eq!(Padding::to_multiple_of(bytes), None);
+        }
+    }
+
+    #[test]
     fn clear_and_authenticated_length_agree() {
         let preamble = Preamble { length: 100, floor_distance: 0, padding: 0 };
         assert!(preamble.agrees_with(108));
@@ -115,6 +166,10 @@ mod tests {
         }
         let full = Preamble { length: 120, padding: 7, ..preamble };
         assert_eq!(full.message_length(), 128);
+        assert_eq!(Padding::default().visible(100), 100);
+        let padding = Padding::to_multiple_of(128).unwrap();
+        assert_eq!(padding.preamble(120, 3), Preamble { floor_distance: 3, ..full });
+        assert_eq!((padding.visible(120), padding.visible(121)), (128, 256));
         let longest = Preamble { length: MAX_MESSAGE, padding: MAX_PADDING, ..preamble };
         assert_eq!(longest.message_length(), MAX_SEALED_MESSAGE);
     }
