@@ -5,12 +5,13 @@
 #   KDIR=DIR   build the module for another kernel: its build folder (headers or built source)
 #   MO=DIR     where the module's build products go (target/kmod)
 #   V=1        show the commands
+#   AUDIT=1    a module for tests, which remembers every nonce (src/tls/audit.rs); in target/kmod-audit
 
-MO ?= target/kmod
+MO ?= target/kmod$(if $(AUDIT),-audit)
 comma := ,
 
 .DEFAULT_GOAL := default
-.PHONY: default help setup build demo test test-debug nic-model test-nic test-nic-ktls sim bench fuzz lint stats clean
+.PHONY: default help setup build demo test test-debug test-audit nic-model test-nic test-nic-ktls sim bench fuzz lint stats clean
 
 default: build help
 
@@ -20,6 +21,7 @@ help:
 	@echo 'make demo    encrypted messages between two hosts, in a VM, with the proof'
 	@echo 'make test    every test: host, lint, headers, VMs'
 	@echo 'make test-debug  the VMs of it on a debug kernel: KASAN, lockdep, kmemleak, faults (hours)'
+	@echo 'make test-audit  the VMs of it with every nonce remembered: none may seal two plaintexts'
 	@echo 'make test-nic  the kernel'\''s mlx5 driver on the model of a ConnectX (tools/nic-model)'
 	@echo 'make test-nic-ktls  its TLS offload between two VMs, with the driver of mlx5-patches'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
@@ -33,7 +35,7 @@ setup:
 	@scripts/setup
 
 build: setup
-	@scripts/build MO="$(MO)" $(if $(KDIR),KDIR="$(KDIR)") $(if $(V),V="$(V)")
+	@scripts/build MO="$(MO)" $(if $(KDIR),KDIR="$(KDIR)") $(if $(V),V="$(V)") $(if $(AUDIT),AUDIT=1)
 
 demo: build
 	@scripts/demo
@@ -46,6 +48,9 @@ test-debug: setup
 
 nic-model: setup
 	@scripts/enter env CARGO_TARGET_DIR="$(CURDIR)/target/guest" cargo build --quiet --locked --release -p nic-model
+
+test-audit: setup
+	@scripts/test-audit
 
 test-nic: nic-model
 	@tests/run --no-build --suites tests/nic/suites

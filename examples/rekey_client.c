@@ -135,6 +135,7 @@ int main(int argc, char **argv)
 				fail("send");
 			sent++;
 		}
+		errno = ETIMEDOUT;
 		if (poll(&pfd, 1, 20000) <= 0)
 			fail("poll");
 		if (pfd.revents & POLLPRI)

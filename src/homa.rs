@@ -36,8 +36,17 @@ struct Module {
 
 impl kernel::Module for Module {
     fn init(module: &'static ThisModule) -> Result<Self> {
+        #[cfg(homa_audit)]
+        tls::audit::begin()?;
         let namespaces = PerNetRegistration::new(module)?;
         let protocol = Registration::new(module)?;
         Ok(Self { _protocol: protocol, _namespaces: namespaces })
+    }
+}
+
+#[cfg(homa_audit)]
+impl Drop for Module {
+    fn drop(&mut self) {
+        tls::audit::end();
     }
 }

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 IPPROTO_HOMA = 146
 SOL_TLS, TLS_TX, TLS_RX = 282, 1, 2
-HOMA_CMSG_RPC, HOMA_CMSG_SEALED = 1, 1
+HOMA_CMSG_RPC, HOMA_CMSG_KEY, HOMA_CMSG_SEALED = 1, 2, 1
 SO_HOMA_PADDING = 13
 MAX_MESSAGE = 1_000_000
 
@@ -533,13 +533,11 @@ def ip_payload(frame):
         size = (frame[14] & 15) * 4
         total, = struct.unpack_from(">H", frame, 16)
         got.src, got.dst = (socket.inet_ntoa(frame[at:at + 4]) for at in (26, 30))
-        got.traffic_class = frame[15]
         # A length of 0: longer than 64 KiB, so it goes to the end.
         raw = frame[14 + size:14 + total] if total else frame[14 + size:]
     elif ethertype == 0x86dd and frame[14 + 6] == IPPROTO_HOMA:
         total, = struct.unpack_from(">H", frame, 18)
         got.src, got.dst = (socket.inet_ntop(socket.AF_INET6, frame[at:at + 16]) for at in (22, 38))
-        got.traffic_class = (frame[14] & 15) << 4 | frame[15] >> 4
         raw = frame[54:54 + total] if total else frame[54:]
     else:
         return None

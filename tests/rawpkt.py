@@ -8,13 +8,15 @@ The peer is this program (homawire.RawPeer); the server is a socket of the modul
 Every packet that must not work has a twin that must, so that a test which tests nothing fails.
 """
 
+import errno
 import random
+import select
 import socket
 import struct
 import sys
 import time
 
-from homawire import (ACK, BUSY, CONTROL_LEN, CUTOFFS, DATA, FREEZE, GRANT, IPPROTO_HOMA, MAX_MESSAGE, NAMES, NEED_ACK,
+from homawire import (ACK, BUSY, CONTROL_LEN, CUTOFFS, DATA, FREEZE, GRANT, HOMA_CMSG_KEY, IPPROTO_HOMA, MAX_MESSAGE, NAMES, NEED_ACK,
                       RESEND, SEALED, TLS_RX, TLS_TX, TLS13, UNKNOWN, Assembler, Growth, InvalidTag, Keys, Packet,
                       RawPeer, Side, Socket, acks, common, control_packet, cut_plain, data_packet, diag, end, grant,
                       nothing_left, ok, resend, same, seal_message, sealed_control, sealed_packet)
@@ -623,6 +625,46 @@ def sealed_unproven(s):
     session.exchange(number, b"true", session.seal(number, b"true"), "the flooded session afterwards")
 
 
+def sealed_worn(s):
+    """What does not open uses a key up: the program is told at half, and at the limit nothing goes or comes."""
+    def limit(value):
+        with s.server, open("/proc/sys/net/homa/test_key_failures", "w") as f:
+            f.write(str(value))
+
+    def forge(count):
+        for _ in range(count):
+            packet = bytearray(session.control(RESEND, number, resend(0, -1)))
+            packet[-1] ^= 1
+            s.grows("TlsDecryptError", bytes(packet), what="forged control")
+
+    limit(8)
+    session = Session(s)
+    limit(0)
+    number = session.id()
+    poller = select.poll()
+    poller.register(s.sock.sock, select.POLLPRI)
+    forge(3)
+    same(poller.poll(0), [], s.name("no POLLPRI below half"))
+    forge(1)
+    same([events for _, events in poller.poll(1000)], [select.POLLPRI], s.name("POLLPRI at half"))
+    s.sock.sock.settimeout(0)       # else Python itself waits until there is a message
+    _, ancillary, _, name = s.sock.sock.recvmsg(0, 200, socket.MSG_ERRQUEUE)
+    s.sock.sock.settimeout(10)
+    _, kind, data = ancillary[0]
+    same((kind, *struct.unpack_from("=QQI", data)), (HOMA_CMSG_KEY, 4, 8, TLS_RX), s.name("and a control message"))
+    same(name[1], session.port, s.name("with the peer"))
+    session.exchange(number, b"before", session.seal(number, b"before"), "not yet used up")
+    number = session.id()
+    forge(4)
+    same(poller.poll(0), [], s.name("told once"))
+    s.grows("TlsDecryptError", *session.seal(number, b"after"), what="a true record after the limit")
+    try:
+        s.sock.request(b"x", s.peer.address, session.port)
+        ok(False, s.name("sending is refused"))
+    except OSError as e:
+        same(e.errno, errno.EKEYEXPIRED, s.name("sending is refused"))
+
+
 def sealed_noise(s):
     session = Session(s)
     number = session.id()
@@ -647,7 +689,7 @@ def sealed_noise(s):
 PLAIN = (plain_round_trip, plain_order, plain_truncated, plain_malformed, plain_contradiction, plain_questions,
          plain_noise, plain_memory)
 SEALED_TESTS = (sealed_round_trip, sealed_replay, sealed_flips, sealed_structure, sealed_epochs, sealed_forged,
-                sealed_noise, sealed_unproven)
+                sealed_noise, sealed_unproven, sealed_worn)
 
 
 def main():

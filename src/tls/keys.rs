@@ -8,6 +8,8 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed, Release};
 use kernel::sync::Arc;
 
+#[cfg(homa_audit)]
+use super::audit::Audit;
 use super::usage::{Limits, Usage};
 use super::OpenError;
 use crate::protocol::session::epoch::Epoch;
@@ -94,8 +96,9 @@ pub(crate) struct Keys {
     version: TlsVersion,
     long: bool,
     epoch: Epoch,
-    // Beside the count of references in memory, which each message changes too.
     usage: Usage,
+    #[cfg(homa_audit)]
+    audit: Arc<Audit>,
     // Last, so that it goes when the others are wiped.
     alive: Option<Alive>,
 }
@@ -111,7 +114,19 @@ impl Keys {
         let aead = AeadKey::new(key, GFP_KERNEL)?;
         let (long, epoch) = (key.len() == 32, Epoch::new(0));
         let usage = Usage::new(limits);
-        let keys = Self { aead, iv, version, long, epoch, usage, alive: None };
+        #[cfg(homa_audit)]
+        let audit = Audit::new()?;
+        let keys = Self {
+            aead,
+            iv,
+            version,
+            long,
+            epoch,
+            usage,
+            #[cfg(homa_audit)]
+            audit,
+            alive: None,
+        };
         Ok(KBox::new(keys, GFP_KERNEL)?)
     }
 
@@ -193,6 +208,9 @@ impl Keys {
         if frame.is_swapped() && !builder.write_at(at, frame.prefix()) {
             return Err(EMSGSIZE);
         }
+        #[cfg(homa_audit)]
+        self.audit
+            .sealed(number, &tag_at(builder, at.saturating_add(whole.saturating_sub(TAG_LEN))));
         Ok(())
     }
 
@@ -228,8 +246,11 @@ impl Keys {
 
     /// The tag of a control packet; `None` for a counter that is none.
     pub(crate) fn tag_control(&self, counter: u64, aad: &[u8]) -> Option<[u8; TAG_LEN]> {
-        let nonce = self.nonce(SequenceNumber::control(counter)?);
-        Some(self.aead.tag(&nonce, aad))
+        let number = SequenceNumber::control(counter)?;
+        let tag = self.aead.tag(&self.nonce(number), aad);
+        #[cfg(homa_audit)]
+        self.audit.sealed(number, &tag);
+        Some(tag)
     }
 
     /// Is this the tag of that control packet?
@@ -243,6 +264,19 @@ impl Keys {
         }
         good
     }
+}
+
+/// The bytes at `at`.
+#[cfg(homa_audit)]
+fn tag_at(builder: &mut SkbBuilder, at: usize) -> [u8; TAG_LEN] {
+    let mut tag = [0; TAG_LEN];
+    let mut place = tag.iter_mut();
+    for run in builder.as_skb().runs(at, TAG_LEN) {
+        for (from, to) in run.iter().zip(place.by_ref()) {
+            *to = *from;
+        }
+    }
+    tag
 }
 
 /// A record's plaintext. Wiped when dropped.

@@ -29,6 +29,8 @@ use crate::protocol::wire::{
 };
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 
+#[cfg(homa_audit)]
+pub(crate) mod audit;
 mod install;
 mod keys;
 mod rings;
@@ -86,6 +88,8 @@ pub(crate) struct Session {
     installing: Mutex<()>,
     /// Nothing may be sent any more, as too much did not open, until there is another key.
     worn: Atomic<bool>,
+    /// A key is half used up, of which the program was not told.
+    due: Atomic<bool>,
     #[pin]
     ids: SpinLockBh<Ids>,
     #[pin]
@@ -111,6 +115,7 @@ impl Session {
                 unproven: Atomic::new(0),
                 installing <- new_mutex!((), "homa_installing"),
                 worn: Atomic::new(false),
+                due: Atomic::new(false),
                 ids <- new_spinlock_bh!(Ids::new(), "homa_ids"),
                 replay <- new_spinlock_bh!(ReplayWindow::new(), "homa_replay"),
                 control <- new_spinlock_bh!(control, "homa_control"),
@@ -174,22 +179,55 @@ impl Session {
     }
 
     /// Takes what a message of these records needs of `keys`, before it is sealed. EKEYEXPIRED.
-    pub(crate) fn take(&self, keys: &Keys, layout: &Layout) -> Result<Option<Notice>> {
+    pub(crate) fn take(&self, keys: &Keys, layout: &Layout) -> Result {
         if self.worn.load(Relaxed) {
             return Err(EKEYEXPIRED);
         }
         // The bytes, the content type, and one block for the tag: at most.
         let each = u64::from(layout.record_size() >> 4).saturating_add(2);
-        keys.usage().take(each.saturating_mul(u64::from(layout.records())))
+        keys.usage().take(each.saturating_mul(u64::from(layout.records())))?;
+        self.note(keys);
+        Ok(())
     }
 
     /// To be called after something may not have opened with `keys`.
     #[inline]
-    pub(crate) fn look_at(&self, keys: &Keys) -> Option<Notice> {
+    pub(crate) fn look_at(&self, keys: &Keys) {
         if keys.usage().is_worn() {
             self.wear_out(keys.epoch());
         }
-        keys.usage().half_failed()
+        self.note(keys);
+    }
+
+    #[inline]
+    fn note(&self, keys: &Keys) {
+        if keys.usage().is_due() {
+            self.due.store(true, Relaxed);
+        }
+    }
+
+    /// Is there something to [`tell`](Self::tell)?
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.load(Relaxed)
+    }
+
+    /// Hands `report` what the program should know about the keys; what it returns false for comes again.
+    #[cold]
+    pub(crate) fn tell(&self, mut report: impl FnMut(Notice) -> bool) {
+        self.due.store(false, Relaxed);
+        let guard = rcu::read_lock();
+        let mut tell = |keys: &Keys, direction| {
+            let notice = keys.usage().notice(direction);
+            if notice.is_some_and(|notice| !report(notice)) {
+                keys.usage().was_not_told();
+                self.due.store(true, Relaxed);
+            }
+        };
+        if let Some(keys) = self.tx.get(&guard) {
+            tell(keys, Direction::Tx);
+        }
+        self.rx.for_each(&guard, |keys| tell(keys, Direction::Rx));
     }
 
     #[cold]
@@ -253,18 +291,15 @@ impl Session {
     }
 
     /// Makes a sealed control packet; ENOKEY, EKEYEXPIRED.
-    pub(crate) fn seal_control(
-        &self,
-        inner: &Control,
-        common: &Common,
-    ) -> Result<(Header, Option<Notice>)> {
+    pub(crate) fn seal_control(&self, inner: &Control, common: &Common) -> Result<Header> {
         let guard = rcu::read_lock();
         let keys = self.tx.get(&guard).ok_or(ENOKEY)?;
-        let notice = keys.usage().take_for_control()?;
+        keys.usage().take_for_control()?;
+        self.note(keys);
         let counter = self.control.lock().sender.next().ok_or(EKEYEXPIRED)?;
         let untagged = SealedControl::emit(inner, common, keys.flags(), counter);
         let tag = keys.tag_control(counter, untagged.aad()).ok_or(EKEYEXPIRED)?;
-        Ok((untagged.finish(&tag), notice))
+        Ok(untagged.finish(&tag))
     }
 
     /// Is this control packet, whose bytes are `packet`, from the peer and new?
@@ -280,6 +315,7 @@ impl Session {
         }
         let aad = packet.get(..control.aad_len).ok_or(Counter::MalformedShort)?;
         if !keys.check_control(control.counter, aad, &control.tag) {
+            self.look_at(keys);
             return Err(Counter::TlsDecryptError);
         }
         if !self.control.lock().window.mark(control.counter) {

@@ -173,6 +173,15 @@ impl ReceiveKeys {
         self.slot(epoch)?.get(guard).map(|keys| &**keys)
     }
 
+    /// All keys that there are.
+    pub(super) fn for_each(&self, guard: &rcu::Guard, mut each: impl FnMut(&Keys)) {
+        for slot in &self.slots {
+            if let Some(keys) = slot.get(guard) {
+                each(keys);
+            }
+        }
+    }
+
     /// Something of `epoch` authenticated: there may be a key that is not needed any more.
     #[inline]
     pub(super) fn used(&self, epoch: Epoch) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How far a key was used, and how far it may be (RFC 8446, section 5.5).
+//! How far a key was used, and how far it may be: RFC 8446, section 5.5, for what is sealed; RFC 9147, section 4.5.3, for what does
+//! not open, which datagrams can go on with.
 
 use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
@@ -32,7 +33,8 @@ pub(crate) struct Notice {
     pub(crate) limit: u64,
 }
 
-/// How far a key was used.
+/// How far a key was used. On a cache line of its own, as all CPUs that seal read what is beside it.
+#[repr(align(64))]
 pub(super) struct Usage {
     limits: Limits,
     blocks: Atomic<u64>,
@@ -49,26 +51,25 @@ impl Usage {
 
     /// Takes `blocks`, before they are sealed. EKEYEXPIRED, and nothing is taken, if there are not so many.
     #[inline]
-    pub(super) fn take(&self, blocks: u64) -> Result<Option<Notice>> {
+    pub(super) fn take(&self, blocks: u64) -> Result {
         self.take_within(blocks, self.limits.blocks)
     }
 
     /// The same for a control packet: they go on for an eighth longer, so that what was sent can be finished.
     #[inline]
-    pub(super) fn take_for_control(&self) -> Result<Option<Notice>> {
+    pub(super) fn take_for_control(&self) -> Result {
         let limit = self.limits.blocks;
         self.take_within(CONTROL_BLOCKS, limit.saturating_add(limit >> 3))
     }
 
     #[inline]
-    fn take_within(&self, blocks: u64, limit: u64) -> Result<Option<Notice>> {
+    fn take_within(&self, blocks: u64, limit: u64) -> Result {
         let before = self.blocks.fetch_add(blocks, Relaxed);
-        let after = before.saturating_add(blocks);
-        if after > limit {
+        if before.saturating_add(blocks) > limit {
             self.blocks.fetch_sub(blocks, Relaxed);
             return Err(EKEYEXPIRED);
         }
-        Ok(self.half(Direction::Tx, after, self.limits.blocks))
+        Ok(())
     }
 
     /// One more did not open.
@@ -83,23 +84,29 @@ impl Usage {
         self.failures.load(Relaxed) >= self.limits.failures
     }
 
-    /// Once, when half of what may fail to open did.
+    /// Has half of what it may seal been sealed, or half of what may fail to open failed, and nobody was told?
     #[inline]
-    pub(super) fn half_failed(&self) -> Option<Notice> {
-        self.half(Direction::Rx, self.failures.load(Relaxed), self.limits.failures)
+    pub(super) fn is_due(&self) -> bool {
+        let half = self.blocks.load(Relaxed) >= self.limits.blocks >> 1
+            || self.failures.load(Relaxed) >= self.limits.failures >> 1;
+        half && !self.told.load(Relaxed)
     }
 
-    #[inline]
-    fn half(&self, direction: Direction, used: u64, limit: u64) -> Option<Notice> {
-        if used < limit >> 1 || self.told.load(Relaxed) {
+    /// What is to be told of it, and was not; once, unless [`was_not_told`](Self::was_not_told).
+    pub(super) fn notice(&self, direction: Direction) -> Option<Notice> {
+        let (used, limit) = match direction {
+            Direction::Tx => (self.blocks.load(Relaxed), self.limits.blocks),
+            Direction::Rx => (self.failures.load(Relaxed), self.limits.failures),
+        };
+        if used < limit >> 1 || self.told.xchg(true, Relaxed) {
             return None;
         }
-        self.tell(direction, used, limit)
+        Some(Notice { direction, used, limit })
     }
 
-    #[cold]
-    fn tell(&self, direction: Direction, used: u64, limit: u64) -> Option<Notice> {
-        (!self.told.xchg(true, Relaxed)).then_some(Notice { direction, used, limit })
+    /// The notice could not be delivered.
+    pub(super) fn was_not_told(&self) {
+        self.told.store(false, Relaxed);
     }
 }
 

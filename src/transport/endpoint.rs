@@ -9,7 +9,7 @@ use kernel::sync::Arc;
 
 use super::grants;
 use super::net::Net;
-use super::outgoing::{Outgoing, Terms};
+use super::outgoing::{Outgoing, Sealing, Terms};
 use super::peer::{Peer, PeerUse};
 use super::rpc::{Identity, Rpc};
 use crate::observe::counters::Counter;
@@ -223,8 +223,7 @@ impl Endpoint {
         let peer = self.peer(request.to, Addr::ANY)?;
         let dst = peer.route(self)?;
         let padding = self.padding();
-        // The priority, too, tells the length.
-        let (session, ack, advice) = peer.for_request(padding.visible(length));
+        let (session, ack, advice) = peer.for_request(length, padding);
         if advice.ask_speed {
             peer.ask_speed(&dst);
         }
@@ -241,15 +240,13 @@ impl Endpoint {
         };
         let (identity, mut out) = match session {
             Some(session) => {
+                let sealing = Sealing::new(&dst, &session, length, &terms)?;
+                self.tell_usage(peer.name, &session);
                 let (id, distance) = session.next_id()?;
                 let common = self.common(&peer, id.get());
-                let (out, notice) = Outgoing::sealed(
-                    &self.sk, &dst, common, &session, id, distance, length, &terms, from,
-                )
-                .inspect_err(|_| session.finish_id(id))?;
-                if let Some(notice) = notice {
-                    self.report(peer.name, notice);
-                }
+                let out =
+                    Outgoing::sealed(&self.sk, &dst, common, sealing, id, distance, &terms, from)
+                        .inspect_err(|_| session.finish_id(id))?;
                 let identity = Identity {
                     id: id.get(),
                     visible_id: session.tag.program_id(id),
@@ -337,7 +334,8 @@ impl Endpoint {
             return Err(ENOKEY);
         }
         let padding = self.padding();
-        let advice = peer.advice(padding.visible(length));
+        let visible = if rpc.session.is_some() { padding.visible(length) } else { length };
+        let advice = peer.advice(visible);
         if advice.ask_speed {
             peer.ask_speed(&dst);
         }
@@ -348,34 +346,24 @@ impl Endpoint {
             response_limit: ResponseLimit::NONE,
             padding,
         };
-        // A message id is sealed once: whoever loses a race to reply must not have sealed.
-        let id = rpc.claim_reply().ok_or(EINVAL)?;
-        let out = match &rpc.session {
+        let mut out = match &rpc.session {
             Some(session) => {
-                let id = MessageId::new(id).ok_or(EINVAL)?;
-                Outgoing::sealed(&self.sk, &dst, common, session, id, 0, length, &terms, from)
+                // If there is no key for it, the program may try again with the next one.
+                let sealing = Sealing::new(&dst, session, length, &terms)?;
+                self.tell_usage(peer.name, session);
+                // A message id is sealed once: whoever loses a race to reply must not have sealed.
+                let id = rpc.claim_reply().and_then(MessageId::new).ok_or(EINVAL)?;
+                // Part of the id's records may be sealed when it fails: it cannot be used again.
+                Outgoing::sealed(&self.sk, &dst, common, sealing, id, 0, &terms, from)
+                    .inspect_err(|_| self.forget(&rpc))?
             }
             None => {
+                rpc.claim_reply().ok_or(EINVAL)?;
                 let data = plain_data(length, None, &terms);
-                Outgoing::plain(&self.sk, &dst, common, data, &terms, from).map(|out| (out, None))
+                Outgoing::plain(&self.sk, &dst, common, data, &terms, from)
+                    .inspect_err(|_| rpc.unclaim_reply())?
             }
         };
-        let (mut out, notice) = match out {
-            Ok(out) => out,
-            Err(e) => {
-                // The program may try again with another key.
-                if rpc.session.is_some() && e != EKEYEXPIRED {
-                    // Part of the id's records may be sealed: it cannot be used again.
-                    self.forget(&rpc);
-                } else {
-                    rpc.unclaim_reply();
-                }
-                return Err(e);
-            }
-        };
-        if let Some(notice) = notice {
-            self.report(peer.name, notice);
-        }
         let records = out.records();
         let mut queue = SkbQueue::new();
         let mut state = rpc.state.lock();
@@ -578,17 +566,42 @@ impl Endpoint {
         self.timer.start_if_idle(self, self.ns.config.resend_first);
     }
 
-    /// A key of the session with `name` is half used up: the program should set the next one.
-    #[cold]
-    pub(super) fn report(&self, name: SockAddr, notice: Notice) {
-        let mut notices = self.notices.lock();
-        // At worst the program learns it from EKEYEXPIRED.
-        if notices.len() >= MAX_NOTICES || notices.push((name, notice), GFP_ATOMIC).is_err() {
-            return;
+    /// Keeps what the program should know about the keys of its session with `name`. Under no lock.
+    #[inline]
+    pub(super) fn tell_usage(&self, name: SockAddr, session: &Session) {
+        if session.is_due() {
+            self.report(name, session);
         }
-        self.noticed.store(true, Relaxed);
-        drop(notices);
+    }
+
+    #[cold]
+    fn report(&self, name: SockAddr, session: &Session) {
+        session.tell(|notice| {
+            let mut notices = self.notices.lock();
+            let room = notices.len() < MAX_NOTICES;
+            let kept = room && notices.push((name, notice), GFP_ATOMIC).is_ok();
+            self.noticed.store(!notices.is_empty(), Relaxed);
+            kept
+        });
         self.sk.wake_all_readers();
+    }
+
+    /// The program set another key: what there was to say about the one before is past.
+    fn forget_notices(&self, name: &SockAddr, direction: Direction) {
+        let mut notices = self.notices.lock();
+        let mut at = 0;
+        while let Some((of, notice)) = notices.get(at) {
+            if of != name || notice.direction != direction {
+                at += 1;
+                continue;
+            }
+            // The last one takes its place.
+            let last = notices.pop();
+            if let (Some(slot), Some(last)) = (notices.get_mut(at), last) {
+                *slot = last;
+            }
+        }
+        self.noticed.store(!notices.is_empty(), Relaxed);
     }
 
     /// Is there something that the program should know about keys?
@@ -599,7 +612,7 @@ impl Endpoint {
     /// The next such thing.
     pub(crate) fn next_notice(&self) -> Option<(SockAddr, Notice)> {
         let mut notices = self.notices.lock();
-        let next = notices.pop();
+        let next = notices.remove(0).ok();
         self.noticed.store(!notices.is_empty(), Relaxed);
         next
     }
@@ -630,6 +643,7 @@ impl Endpoint {
             });
         });
         let rekey = installed?;
+        self.forget_notices(&name, direction);
         stats.inc(match (direction, rekey) {
             (Direction::Tx, false) => Counter::TlsTxSw,
             (Direction::Rx, false) => Counter::TlsRxSw,

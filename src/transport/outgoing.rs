@@ -29,7 +29,7 @@ use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::{Sock, WmemCharge};
 use crate::sys::uio::IovIter;
 use crate::sys::user::plain;
-use crate::tls::{self, HeldKeys, Notice, Session};
+use crate::tls::{self, HeldKeys, Session};
 
 /// Largest IP packet, and so segment.
 const MAX_IP: usize = 65_535;
@@ -60,6 +60,27 @@ pub(crate) struct Terms {
     pub(super) response_limit: ResponseLimit,
     /// How its length is hidden, if it is sealed.
     pub(super) padding: Padding,
+}
+
+/// With what a message is going to be sealed. Nothing of it is sealed yet.
+pub(crate) struct Sealing {
+    tx: HeldKeys,
+    /// Bytes of the program.
+    length: u32,
+    layout: Layout,
+    cut: Cut,
+}
+
+impl Sealing {
+    /// For a message of `length` bytes to `dst`. ENOKEY; EKEYEXPIRED if the key is used up; EMSGSIZE.
+    pub(crate) fn new(dst: &Dst, session: &Session, length: u32, terms: &Terms) -> Result<Self> {
+        let tx = session.hold_tx().ok_or(ENOKEY)?;
+        let plaintext = terms.padding.preamble(length, 0).message_length();
+        let cut = cut_for(dst, SEALED_DATA_LEN, terms)?;
+        let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
+        session.take(&tx, &layout)?;
+        Ok(Self { tx, length, layout, cut })
+    }
 }
 
 /// A message on its way out.
@@ -134,28 +155,22 @@ impl Outgoing {
         Ok(Self { common, template: Template::Plain(data), layout, cut, store, _keys: None })
     }
 
-    /// Takes a message of `length` bytes from a program and seals it as message `id` of `session`.
-    /// Sleeps. EKEYEXPIRED, before anything is sealed, if the key is used up.
+    /// Takes a message from a program and seals it as message `id`: no other may be sealed as that one, whatever comes of this.
+    /// Sleeps.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn sealed(
         sk: &Sock,
         dst: &Dst,
         common: Common,
-        session: &Session,
+        sealing: Sealing,
         id: MessageId,
         floor_distance: u16,
-        length: u32,
         terms: &Terms,
         from: &mut IovIter,
-    ) -> Result<(Self, Option<Notice>)> {
-        let tx = session.hold_tx().ok_or(ENOKEY)?;
-        let preamble = terms.padding.preamble(length, floor_distance);
-        let plaintext = preamble.message_length();
-        let cut = cut_for(dst, SEALED_DATA_LEN, terms)?;
-        let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
-        let notice = session.take(&tx, &layout)?;
+    ) -> Result<Self> {
+        let Sealing { tx, length, layout, cut } = sealing;
         let mut data = SealedData {
-            message_length: plaintext,
+            message_length: layout.length(),
             incoming: unasked(&layout, &cut, terms.unscheduled),
             cutoff_version: terms.cutoff_version,
             retransmit: false,
@@ -168,6 +183,7 @@ impl Outgoing {
             place_from_ip_id: false,
             payload: 0,
         };
+        let preamble = terms.padding.preamble(length, floor_distance);
         let mut left = length;
         let mut store = Store::Segments(SkbQueue::new());
         for segment in layout.segments(&cut, layout.stream()) {
@@ -195,8 +211,7 @@ impl Outgoing {
             data.incoming = incoming;
             store.keep(builder, sk, &layout, &cut, &segment)?;
         }
-        let template = Template::Sealed(data);
-        Ok((Self { common, template, layout, cut, store, _keys: Some(tx) }, notice))
+        Ok(Self { common, template: Template::Sealed(data), layout, cut, store, _keys: Some(tx) })
     }
 
     /// Records that were sealed for it.

@@ -16,6 +16,7 @@ use crate::protocol::peer::Pulse;
 use crate::protocol::priority::{Cutoffs, PeerCutoffs};
 use crate::protocol::recent::RecentIds;
 use crate::protocol::rtt::Rtt;
+use crate::protocol::session::preamble::Padding;
 use crate::protocol::window::Path;
 use crate::protocol::wire::PRIORITIES;
 use crate::sys::addr::{Addr, SockAddr};
@@ -248,12 +249,22 @@ impl Peer {
 
     /// What a request of `length` bytes to it needs: the session, if there is one, or else an acknowledgment to
     /// send along.
-    pub(super) fn for_request(&self, length: u32) -> (Option<Arc<Session>>, Option<u64>, Advice) {
+    pub(super) fn for_request(
+        &self,
+        length: u32,
+        padding: Padding,
+    ) -> (Option<Arc<Session>>, Option<u64>, Advice) {
         let mut state = self.state.lock();
-        let advice = state.advice(&self.ns, length);
         match &state.session {
-            Some(session) => (Some(session.clone()), None, advice),
-            None => (None, state.acks.pop(), advice),
+            Some(session) => {
+                // The priority, too, tells the length.
+                let advice = state.advice(&self.ns, padding.visible(length));
+                (Some(session.clone()), None, advice)
+            }
+            None => {
+                let advice = state.advice(&self.ns, length);
+                (None, state.acks.pop(), advice)
+            }
         }
     }
 

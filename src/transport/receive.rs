@@ -145,7 +145,9 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
             let peer = endpoint.find_peer(&name).ok_or(Counter::DropNoSession)?;
             let session = peer.session().ok_or(Counter::DropNoSession)?;
             let bytes = copy.get(..skb.len().min(MAX_HEADER)).ok_or(Counter::MalformedShort)?;
-            session.open_control(&control, bytes)?;
+            let opened = session.open_control(&control, bytes);
+            endpoint.tell_usage(name, &session);
+            opened?;
             let rpc = endpoint.find_rpc(&name, id).filter(|rpc| rpc.session.is_some());
             handle_control(&endpoint, &name, id, rpc, Some(&session), &control.inner, &skb)
         }
@@ -383,6 +385,9 @@ fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payl
         let state = &mut *rpc.state.lock();
         add_data_locked(endpoint, rpc, state, now, skb, payload, &mut after);
     }
+    if let Some(session) = &rpc.session {
+        endpoint.tell_usage(rpc.peer.name, session);
+    }
     if after.forget {
         endpoint.forget(rpc);
     }
@@ -565,9 +570,7 @@ fn open(
         }
     };
     let opened = state.incoming.open(&mut state.core, range, keys, id, stats);
-    if let Some(notice) = session.look_at(keys) {
-        endpoint.report(rpc.peer.name, notice);
-    }
+    session.look_at(keys);
     match opened {
         Opened::Nothing => true,
         Opened::Some(preamble) => {

@@ -194,7 +194,7 @@ impl Rpc {
         wanted.then_some(self.id)
     }
 
-    /// Nothing became of the response; another one may be made. (Not of a sealed one.)
+    /// Nothing became of the plain response; another one may be made.
     pub(super) fn unclaim_reply(&self) {
         self.state.lock().replied = false;
     }

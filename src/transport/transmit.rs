@@ -105,12 +105,10 @@ impl Endpoint {
         let common = self.common(peer, id);
         let header = match session {
             Some(session) => {
-                let Ok((header, notice)) = session.seal_control(control, &common) else {
+                let Ok(header) = session.seal_control(control, &common) else {
                     return;
                 };
-                if let Some(notice) = notice {
-                    self.report(peer.name, notice);
-                }
+                self.tell_usage(peer.name, session);
                 header
             }
             None if peer.is_sealed() => return,

@@ -153,17 +153,23 @@ struct homa_rpc_cmsg {
 /**
  * struct homa_key_cmsg - a key is half used up
  *
- * A key may seal 2^34.5 AES blocks, and 2^36 records may fail to open with it
- * (RFC 8446, section 5.5). At half of that poll() reports EPOLLPRI, and
- * recvmsg() with MSG_ERRQUEUE, which never waits (EAGAIN), returns 0 and this
- * control message, once for each key; the peer is in msg_name, too. The program
- * should set the next key then. At the limit, sending is EKEYEXPIRED until it
- * does; what was sent before is finished.
+ * A key may seal messages of 2^34.5 AES blocks in all (RFC 8446, section 5.5),
+ * and control packets for an eighth longer; and 2^36 records and control packets
+ * may fail to open with it (RFC 9147, section 4.5.3). At half of that poll()
+ * reports EPOLLPRI, and recvmsg() with MSG_ERRQUEUE, which never waits (EAGAIN),
+ * returns 0 and this control message, once for each key; the peer is in msg_name,
+ * too. The program should set the next key then, after which there is nothing to
+ * tell of this one any more.
+ *
+ * At either limit, sending is EKEYEXPIRED until the next key is set. What was
+ * sealed before is sent again as often as it must; but after too many failures
+ * nothing is opened with that key any more, and RPCs that wait for something
+ * sealed with it time out.
  *
  * @used: how far the key was used: in blocks, or failures.
  * @limit: how far it may be.
  * @direction: TLS_TX or TLS_RX.
- * @peer: whose key it is.
+ * @peer: with whom it is shared.
  */
 struct homa_key_cmsg {
 	__u64 used;
