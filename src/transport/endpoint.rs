@@ -576,14 +576,18 @@ impl Endpoint {
 
     #[cold]
     fn report(&self, name: SockAddr, session: &Session) {
+        let mut any = false;
         session.tell(|notice| {
             let mut notices = self.notices.lock();
             let room = notices.len() < MAX_NOTICES;
             let kept = room && notices.push((name, notice), GFP_ATOMIC).is_ok();
             self.noticed.store(!notices.is_empty(), Relaxed);
+            any |= kept;
             kept
         });
-        self.sk.wake_all_readers();
+        if any {
+            self.sk.wake_all_readers();
+        }
     }
 
     /// The program set another key: what there was to say about the one before is past.
