@@ -324,6 +324,17 @@ static void test_limit(void)
 	set_limit(&server, "test_key_blocks", 10000);
 	is(rekey_server(&p, 515), 0, "%s: the server's key", name);
 	set_limit(&server, "test_key_blocks", 0);
+	/* What is refused uses nothing of the key. */
+	must(request(p.cfd, &p.saddr, "x", 1, 3));
+	must(receive(p.sfd, buf, sizeof(buf), 0, &rpc));
+	must(reply(p.sfd, &rpc, "once", 4));
+	fill(buf, 16000, 1);
+	for (i = 0; i < 20; i++)
+		fails(reply(p.sfd, &rpc, buf, 16000), EINVAL,
+		      "%s: a second response", name);
+	is(receive(p.cfd, buf, sizeof(buf), 0, &rpc), 4, "%s: the first", name);
+	works(&p, 10, 16000, "and there is key left");
+
 	must(request(p.cfd, &p.saddr, "x", 1, 3));
 	must(receive(p.sfd, buf, sizeof(buf), 0, &rpc));
 	fill(buf, 300000, 1);

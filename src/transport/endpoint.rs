@@ -240,13 +240,16 @@ impl Endpoint {
         };
         let (identity, mut out) = match session {
             Some(session) => {
-                let sealing = Sealing::new(&dst, &session, length, &terms)?;
-                self.tell_usage(peer.name, &session);
+                // First the id: who is told to try again has used nothing of the key.
                 let (id, distance) = session.next_id()?;
                 let common = self.common(&peer, id.get());
-                let out =
-                    Outgoing::sealed(&self.sk, &dst, common, sealing, id, distance, &terms, from)
-                        .inspect_err(|_| session.finish_id(id))?;
+                let out = Sealing::new(&dst, &session, length, &terms)
+                    .and_then(|sealing| {
+                        let sk = &self.sk;
+                        Outgoing::sealed(sk, &dst, common, sealing, id, distance, &terms, from)
+                    })
+                    .inspect_err(|_| session.finish_id(id))?;
+                self.tell_usage(peer.name, &session);
                 let identity = Identity {
                     id: id.get(),
                     visible_id: session.tag.program_id(id),
@@ -348,11 +351,12 @@ impl Endpoint {
         };
         let mut out = match &rpc.session {
             Some(session) => {
-                // If there is no key for it, the program may try again with the next one.
-                let sealing = Sealing::new(&dst, session, length, &terms)?;
-                self.tell_usage(peer.name, session);
-                // A message id is sealed once: whoever loses a race to reply must not have sealed.
+                // A message id is sealed once: whoever loses a race to reply must not have sealed, nor used anything of the key.
                 let id = rpc.claim_reply().and_then(MessageId::new).ok_or(EINVAL)?;
+                // If the key does not do, the program may try again with the next one.
+                let sealing = Sealing::new(&dst, session, length, &terms)
+                    .inspect_err(|_| rpc.unclaim_reply())?;
+                self.tell_usage(peer.name, session);
                 // Part of the id's records may be sealed when it fails: it cannot be used again.
                 Outgoing::sealed(&self.sk, &dst, common, sealing, id, 0, &terms, from)
                     .inspect_err(|_| self.forget(&rpc))?

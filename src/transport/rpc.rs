@@ -194,7 +194,7 @@ impl Rpc {
         wanted.then_some(self.id)
     }
 
-    /// Nothing became of the plain response; another one may be made.
+    /// Nothing became of the response, and nothing of it was sealed; another one may be made.
     pub(super) fn unclaim_reply(&self) {
         self.state.lock().replied = false;
     }
