@@ -107,7 +107,7 @@ impl DatagramProtocol for Homa {
         if endpoint.has_ready() || endpoint.is_closed() {
             events |= PollEvents::READABLE;
         }
-        if endpoint.has_notice() {
+        if endpoint.notices.any() {
             events |= PollEvents::PRIORITY;
         }
         if send::has_room(endpoint) {

@@ -68,7 +68,7 @@ pub(super) fn recvmsg(
 fn recv_notice(sock: &Socket, msg: &mut MsgHdr<'_>) -> Result<usize> {
     let endpoint = &sock.endpoint;
     let family = endpoint.sk.family();
-    let (name, notice) = endpoint.next_notice().ok_or(EAGAIN)?;
+    let (name, notice) = endpoint.notices.next().ok_or(EAGAIN)?;
     let mut cmsg = KeyCmsg {
         used: notice.used,
         limit: notice.limit,

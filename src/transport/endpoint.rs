@@ -9,6 +9,7 @@ use kernel::sync::Arc;
 
 use super::grants;
 use super::net::Net;
+use super::notices::Notices;
 use super::outgoing::{Outgoing, Sealing, Terms};
 use super::peer::{Peer, PeerUse};
 use super::rpc::{Identity, Rpc};
@@ -29,10 +30,8 @@ use crate::sys::table::Table;
 use crate::sys::time::now_ns;
 use crate::sys::timer::Timer;
 use crate::sys::uio::IovIter;
-use crate::tls::{Direction, Keys, Notice, Session};
+use crate::tls::{Direction, Keys, Session};
 
-/// Notices about keys that a socket keeps for a program that does not read them.
-const MAX_NOTICES: usize = 4096;
 /// Buckets of a socket's tables.
 const BUCKETS: usize = 256;
 
@@ -67,10 +66,9 @@ pub(crate) struct Endpoint {
     /// RPCs for the program, in the order in which they became ready; private ones are not in it.
     #[pin]
     ready: SpinLockBh<List<Rpc>>,
-    /// What the program should know about keys. A leaf.
+    /// What the program should know about keys.
     #[pin]
-    notices: SpinLockBh<KVec<(SockAddr, Notice)>>,
-    noticed: Atomic<bool>,
+    pub(crate) notices: Notices,
     #[pin]
     pub(super) timer: Timer<Self>,
 }
@@ -91,8 +89,7 @@ impl Endpoint {
                 peers: Table::new(BUCKETS, GFP_KERNEL)?,
                 rpcs: Table::new(BUCKETS, GFP_KERNEL)?,
                 ready <- new_spinlock_bh!(List::new(), "homa_ready"),
-                notices <- new_spinlock_bh!(KVec::new(), "homa_notices"),
-                noticed: Atomic::new(false),
+                notices <- Notices::new(),
                 timer <- Timer::new(),
             }),
             GFP_KERNEL,
@@ -582,47 +579,13 @@ impl Endpoint {
     fn report(&self, name: SockAddr, session: &Session) {
         let mut any = false;
         session.tell(|notice| {
-            let mut notices = self.notices.lock();
-            let room = notices.len() < MAX_NOTICES;
-            let kept = room && notices.push((name, notice), GFP_ATOMIC).is_ok();
-            self.noticed.store(!notices.is_empty(), Relaxed);
+            let kept = self.notices.keep(name, notice);
             any |= kept;
             kept
         });
         if any {
             self.sk.wake_all_readers();
         }
-    }
-
-    /// The program set another key: what there was to say about the one before is past.
-    fn forget_notices(&self, name: &SockAddr, direction: Direction) {
-        let mut notices = self.notices.lock();
-        let mut at = 0;
-        while let Some((of, notice)) = notices.get(at) {
-            if of != name || notice.direction != direction {
-                at += 1;
-                continue;
-            }
-            // The last one takes its place.
-            let last = notices.pop();
-            if let (Some(slot), Some(last)) = (notices.get_mut(at), last) {
-                *slot = last;
-            }
-        }
-        self.noticed.store(!notices.is_empty(), Relaxed);
-    }
-
-    /// Is there something that the program should know about keys?
-    pub(crate) fn has_notice(&self) -> bool {
-        self.noticed.load(Relaxed)
-    }
-
-    /// The next such thing.
-    pub(crate) fn next_notice(&self) -> Option<(SockAddr, Notice)> {
-        let mut notices = self.notices.lock();
-        let next = notices.remove(0).ok();
-        self.noticed.store(!notices.is_empty(), Relaxed);
-        next
     }
 
     /// Installs a key for the session with `name`, which begins with the first one. Sleeps.
@@ -651,7 +614,7 @@ impl Endpoint {
             });
         });
         let rekey = installed?;
-        self.forget_notices(&name, direction);
+        self.notices.forget(&name, direction);
         stats.inc(match (direction, rekey) {
             (Direction::Tx, false) => Counter::TlsTxSw,
             (Direction::Rx, false) => Counter::TlsRxSw,

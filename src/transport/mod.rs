@@ -29,6 +29,7 @@ pub(crate) mod endpoint;
 mod grants;
 pub(crate) mod incoming;
 pub(crate) mod net;
+mod notices;
 pub(crate) mod offload;
 pub(crate) mod outgoing;
 pub(crate) mod peer;
