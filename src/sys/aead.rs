@@ -6,7 +6,7 @@
 //! by the kernel's AES-GCM library where that is not there, or where there are no bytes, only associated
 //! data. (Measured on 7.3: 2.2 instructions per byte against 15; see `docs/performance.md`.)
 
-use super::secret::{wipe, SecretBuf};
+use super::secret::wipe;
 use ::core::{
     mem::{self, MaybeUninit},
     ptr::{self, NonNull},
@@ -156,7 +156,7 @@ impl AeadKey {
 
     /// Decrypts in place what `buf` has: `aad` bytes of associated data, the message, its tag. Without an error
     /// the message is in the same place, and the tag still behind it.
-    pub fn open(&self, nonce: &Nonce, aad: usize, buf: &mut SecretBuf) -> Result<(), BadTag> {
+    pub fn open(&self, nonce: &Nonce, aad: usize, buf: &mut [u8]) -> Result<(), BadTag> {
         let text = buf.len().checked_sub(aad.saturating_add(TAG_LEN)).ok_or(BadTag)?;
         let mut list = Pieces::new();
         list.push(buf).map_err(|_| BadTag)?;

@@ -4,10 +4,12 @@
 
 use ::core::{
     arch::asm,
+    mem::ManuallyDrop,
     ops::{Deref, DerefMut},
     ptr::{self, NonNull},
     slice,
 };
+use super::skb::SkBuff;
 use homa_bindings as bindings;
 use kernel::{alloc::Flags, prelude::*};
 
@@ -92,6 +94,100 @@ impl Drop for SecretBuf {
         unsafe {
             wipe(self.at.as_ptr(), self.len);
             bindings::kfree(self.at.as_ptr().cast());
+        }
+    }
+}
+
+/// A packet of which some bytes are secret from now on, and ours to change; they are wiped on drop.
+///
+/// # Invariants
+///
+/// The bytes `at .. at + len` are in the packet's linear part, which nobody else refers to.
+pub struct SecretSkb {
+    skb: ManuallyDrop<SkBuff>,
+    at: usize,
+    len: usize,
+}
+
+impl SecretSkb {
+    /// The bytes `at .. at + len` of `skb`. Gives it back if they are not linear, or others (a clone, a tap) see them, too.
+    #[inline]
+    pub fn new(skb: SkBuff, at: usize, len: usize) -> Result<Self, SkBuff> {
+        let inside = at.checked_add(len).is_some_and(|end| end <= skb.headlen());
+        if !inside || skb.is_cloned() {
+            return Err(skb);
+        }
+        // INVARIANT: checked; we are the packet's only user, and clone it no more.
+        Ok(Self { skb: ManuallyDrop::new(skb), at, len })
+    }
+}
+
+impl Deref for SecretSkb {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: by the invariant.
+        unsafe { slice::from_raw_parts(self.skb.raw().data.add(self.at), self.len) }
+    }
+}
+
+impl DerefMut for SecretSkb {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: by the invariant; nobody else reads them.
+        unsafe { slice::from_raw_parts_mut(self.skb.raw().data.add(self.at), self.len) }
+    }
+}
+
+impl Drop for SecretSkb {
+    #[inline]
+    fn drop(&mut self) {
+        let bytes = &mut **self;
+        // SAFETY: they are ours.
+        unsafe { wipe(bytes.as_mut_ptr(), bytes.len()) };
+        // SAFETY: it is taken once, here.
+        unsafe { ManuallyDrop::take(&mut self.skb) }.consume();
+    }
+}
+
+/// Secret bytes, wherever they are.
+pub enum SecretBytes {
+    /// In memory of their own.
+    Buf(SecretBuf),
+    /// Where they arrived.
+    Packet(SecretSkb),
+}
+
+impl SecretBytes {
+    /// What the packet costs in memory, if they are in one.
+    #[inline]
+    pub fn packet_size(&self) -> usize {
+        match self {
+            Self::Buf(_) => 0,
+            Self::Packet(packet) => packet.skb.truesize(),
+        }
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Buf(buf) => buf,
+            Self::Packet(skb) => skb,
+        }
+    }
+}
+
+impl DerefMut for SecretBytes {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Buf(buf) => buf,
+            Self::Packet(skb) => skb,
         }
     }
 }

@@ -2,9 +2,10 @@
 
 //! `struct sk_buff`: packets.
 //!
-//! [`Skb`] is a packet that somebody else owns (`&Skb`, `&mut Skb`), [`SkBuff`] an owned one. Payload is never written here: others
+//! [`Skb`] is a packet that somebody else owns (`&Skb`, `&mut Skb`), [`SkBuff`] an owned one. Payload is not written here: others
 //! may see the same pages (clones, taps, the sender on the same machine). A packet under construction is a
-//! [`SkbBuilder`](super::builder::SkbBuilder), and only there is it nobody else's.
+//! [`SkbBuilder`](super::builder::SkbBuilder); one that arrived and is nobody else's can become a
+//! [`SecretSkb`](super::secret::SecretSkb).
 
 use super::{
     gfp,
@@ -43,7 +44,7 @@ unsafe impl Send for Skb {}
 // SAFETY: what can be done with `&Skb` only reads.
 unsafe impl Sync for Skb {}
 
-/// An owned packet. Dropping it is kfree_skb: a loss, which drop monitors see.
+/// An owned packet. Dropping it is kfree_skb: a loss, which drop monitors see; see [`Self::consume`].
 ///
 /// # Invariants
 ///
@@ -91,6 +92,13 @@ impl SkBuff {
     pub(super) unsafe fn from_raw(skb: NonNull<bindings::sk_buff>) -> Self {
         // INVARIANT: by the caller's promise.
         Self(skb)
+    }
+
+    /// Frees the packet, which was used up: no drop monitor sees it.
+    #[inline]
+    pub fn consume(self) {
+        // SAFETY: it is ours.
+        unsafe { bindings::consume_skb(self.into_raw()) }
     }
 
     /// Gives the packet away.

@@ -6,7 +6,7 @@ use super::skb::{SkBuff, Skb};
 use ::core::{marker::PhantomData, mem, ptr, ptr::NonNull};
 use homa_bindings as bindings;
 
-/// A list of packets. Dropping it frees them, as a loss.
+/// A list of packets. Dropping it frees them as used up, not as a loss.
 ///
 /// # Invariants
 ///
@@ -162,7 +162,7 @@ impl Drop for SkbQueue {
     #[inline]
     fn drop(&mut self) {
         while let Some(skb) = self.pop_front() {
-            drop(skb);
+            skb.consume();
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::protocol::session::TlsVersion;
 use crate::protocol::wire::{SealFlags, TAG_LEN};
 use crate::sys::aead::AeadKey;
 use crate::sys::builder::SkbBuilder;
-use crate::sys::secret::{Secret, SecretBuf};
+use crate::sys::secret::{Secret, SecretBytes};
 
 /// Bytes of a record before its ciphertext, at most (TLS 1.2).
 const LONGEST_PREFIX: usize = 13;
@@ -217,7 +217,7 @@ impl Keys {
     /// Opens record `index` of message `id`, whose bytes `buf` has, in place.
     pub(crate) fn open_record(
         &self,
-        mut buf: SecretBuf,
+        mut buf: SecretBytes,
         plaintext: u16,
         id: MessageId,
         index: u16,
@@ -281,7 +281,7 @@ fn tag_at(builder: &mut SkbBuilder, at: usize) -> [u8; TAG_LEN] {
 
 /// A record's plaintext. Wiped when dropped.
 pub(crate) struct Opened {
-    buf: SecretBuf,
+    buf: SecretBytes,
     text: Range<usize>,
 }
 

@@ -11,7 +11,7 @@ use crate::protocol::rpc as core;
 use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::wire::SealFlags;
-use crate::sys::secret::SecretBuf;
+use crate::sys::secret::{SecretBuf, SecretBytes, SecretSkb};
 use crate::sys::skb::SkBuff;
 use crate::sys::skbq::SkbQueue;
 use crate::sys::uio::IovIter;
@@ -43,7 +43,7 @@ impl Part {
 pub(crate) struct Incoming {
     /// Packets with bytes that are still needed, in the order of the stream, disjoint.
     parts: SkbQueue,
-    /// Memory (truesize) that they take.
+    /// Memory (truesize) that they take, and those that became plaintext where they are.
     held: usize,
     sealed: Option<Sealed>,
 }
@@ -158,7 +158,7 @@ impl Incoming {
             let Some(record) = layout.record(0).filter(|r| core.has(r.stream)) else {
                 return Opened::Nothing;
             };
-            if let Err(e) = sealed.open_record(&self.parts, &record, keys, id) {
+            if let Err(e) = sealed.open_record(&mut self.parts, &mut self.held, &record, keys, id) {
                 stats.inc(e.counter());
                 return Opened::False;
             }
@@ -177,7 +177,7 @@ impl Incoming {
             if sealed.get(record.index).is_some() || !core.has(record.stream) {
                 continue;
             }
-            match sealed.open_record(&self.parts, &record, keys, id) {
+            match sealed.open_record(&mut self.parts, &mut self.held, &record, keys, id) {
                 Ok(()) => {
                     stats.inc(Counter::TlsRecordsOpened);
                     any = true;
@@ -252,27 +252,20 @@ impl Sealed {
 
     fn open_record(
         &mut self,
-        parts: &SkbQueue,
+        parts: &mut SkbQueue,
+        held: &mut usize,
         record: &Record,
         keys: &Keys,
         id: MessageId,
     ) -> Result<(), OpenError> {
-        // Copied to one piece first: the cipher does long runs best, and packets are of odd lengths.
-        let len = record.stream.len() as usize;
-        let mut buf = SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
-        for skb in parts.iter() {
-            let part: Part = skb.cb();
-            let Some(bytes) = part.range().intersect(&record.stream) else {
-                continue;
-            };
-            let at = part.place_of(bytes.start) as usize;
-            for run in skb.runs(at, bytes.len() as usize) {
-                if !buf.append(run) {
-                    return Err(OpenError::BadRecord);
-                }
-            }
-        }
-        let plaintext = keys.open_record(buf, record.plaintext.len() as u16, id, record.index)?;
+        let buf = match whole_packet(parts, record) {
+            Some(packet) => SecretBytes::Packet(packet),
+            None => SecretBytes::Buf(copied(parts, record)?),
+        };
+        let packet_size = buf.packet_size();
+        let plaintext = keys
+            .open_record(buf, record.plaintext.len() as u16, id, record.index)
+            .inspect_err(|_| *held = held.saturating_sub(packet_size))?;
         *self.slot(record.index).ok_or(OpenError::BadRecord)? = Some(plaintext);
         self.opened = self.opened.saturating_add(1);
         Ok(())
@@ -306,6 +299,36 @@ impl Sealed {
         }
         Ok(())
     }
+}
+
+/// The packet at the front of `parts`, if it has `record` and nothing else, and is nobody else's: to be opened where it is.
+fn whole_packet(parts: &mut SkbQueue, record: &Record) -> Option<SecretSkb> {
+    let part: Part = parts.iter().next()?.cb();
+    if part.range() != record.stream {
+        return None;
+    }
+    let packet =
+        SecretSkb::new(parts.pop_front()?, part.skip as usize, record.stream.len() as usize);
+    packet.map_err(|skb| parts.insert_by(skb, |skb| skb.cb::<Part>().start)).ok()
+}
+
+/// The bytes of `record` in one piece: the cipher does long runs best, and packets are of odd lengths.
+fn copied(parts: &SkbQueue, record: &Record) -> Result<SecretBuf, OpenError> {
+    let len = record.stream.len() as usize;
+    let mut buf = SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
+    for skb in parts.iter() {
+        let part: Part = skb.cb();
+        let Some(bytes) = part.range().intersect(&record.stream) else {
+            continue;
+        };
+        let at = part.place_of(bytes.start) as usize;
+        for run in skb.runs(at, bytes.len() as usize) {
+            if !buf.append(run) {
+                return Err(OpenError::BadRecord);
+            }
+        }
+    }
+    Ok(buf)
 }
 
 /// Takes the bytes `range` out of `parts`: packets that hold nothing else are freed, others are
