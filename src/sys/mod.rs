@@ -26,6 +26,7 @@ pub mod aead;
 pub mod builder;
 pub mod gro;
 pub mod gso;
+pub mod inline;
 mod layout;
 pub mod lock;
 pub mod netns;

@@ -276,18 +276,11 @@ impl Session {
         }
     }
 
-    /// One more request of which nothing is authenticated; false if there are too many.
-    pub(crate) fn admit_unproven(&self) -> bool {
-        if self.unproven.fetch_add(1u32, Relaxed) < MAX_UNPROVEN {
-            return true;
-        }
-        self.release_unproven();
-        false
-    }
-
-    /// One such request less.
-    pub(crate) fn release_unproven(&self) {
-        self.unproven.fetch_sub(1u32, Relaxed);
+    /// One more request of which nothing is authenticated; none if there are too many.
+    pub(crate) fn admit_unproven(self: &Arc<Self>) -> Option<Unproven> {
+        let before = self.unproven.fetch_add(1u32, Relaxed);
+        let request = Unproven(self.clone());
+        (before < MAX_UNPROVEN).then_some(request)
     }
 
     /// Makes a sealed control packet; ENOKEY, EKEYEXPIRED.
@@ -323,6 +316,15 @@ impl Session {
         }
         self.used(control.flags.epoch);
         Ok(())
+    }
+}
+
+/// A request of which nothing has been authenticated: its session counts it until it is dropped.
+pub(crate) struct Unproven(Arc<Session>);
+
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        self.0.unproven.fetch_sub(1u32, Relaxed);
     }
 }
 

@@ -235,7 +235,7 @@ impl Endpoint {
             ),
             padding,
         };
-        let (identity, mut out) = match session {
+        let (identity, out) = match session {
             Some(session) => {
                 // First the id: who is told to try again has used nothing of the key.
                 let (id, distance) = session.next_id()?;
@@ -277,20 +277,22 @@ impl Endpoint {
         let records = out.records();
         let mut progress = MsgOut::new(out.stream_length(), advice.unscheduled);
         progress.set_probe(out.probe());
-        let mut queue = SkbQueue::new();
-        out.transmit(&self.sk, &dst, &mut progress, &mut queue);
-        let now = now_ns();
-        let mut state = core::Rpc::client(now, config, progress);
-        state.set_patience(now, advice.patience);
-        state.set_rto(now, advice.rto, advice.reordering);
+        let core = || {
+            let now = now_ns();
+            let mut core = core::Rpc::client(now, config, progress);
+            core.set_patience(now, advice.patience);
+            core.set_rto(now, advice.rto, advice.reordering);
+            core
+        };
         let sealed_id = identity.session.clone().zip(MessageId::new(identity.id));
-        let rpc = Rpc::new(&self.ns, self.sk.clone(), peer.to_arc(), identity, state, 0)
-            .inspect_err(|_| {
+        let rpc =
+            Rpc::client(self, peer.to_arc(), identity, core, out).inspect_err(|_| {
                 if let Some((session, id)) = &sealed_id {
                     session.finish_id(*id);
                 }
             })?;
-        rpc.state.lock().out = Some(out);
+        let mut queue = SkbQueue::new();
+        rpc.transmit(&self.sk, &dst, &mut queue);
         if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
             self.end_id(&rpc);
             return Err(e);
@@ -339,7 +341,8 @@ impl Endpoint {
         if advice.ask_speed {
             peer.ask_speed(&dst);
         }
-        let unscheduled = rpc.state.lock().core.unscheduled_response(advice.unscheduled);
+        // A message id is sealed once: whoever loses a race to reply must not have sealed, nor used anything of the key.
+        let unscheduled = rpc.claim_reply(advice.unscheduled).ok_or(EINVAL)?;
         let terms = Terms {
             unscheduled,
             cutoff_version: advice.cutoff_version,
@@ -348,8 +351,7 @@ impl Endpoint {
         };
         let mut out = match &rpc.session {
             Some(session) => {
-                // A message id is sealed once: whoever loses a race to reply must not have sealed, nor used anything of the key.
-                let id = rpc.claim_reply().and_then(MessageId::new).ok_or(EINVAL)?;
+                let id = MessageId::new(rpc.id).ok_or(EINVAL)?;
                 // If the key does not do, the program may try again with the next one.
                 let sealing = Sealing::new(&dst, session, length, &terms)
                     .inspect_err(|_| rpc.unclaim_reply())?;
@@ -359,7 +361,6 @@ impl Endpoint {
                     .inspect_err(|_| self.forget(&rpc))?
             }
             None => {
-                rpc.claim_reply().ok_or(EINVAL)?;
                 let data = plain_data(length, None, &terms);
                 Outgoing::plain(&self.sk, &dst, common, data, &terms, from)
                     .inspect_err(|_| rpc.unclaim_reply())?
@@ -369,9 +370,9 @@ impl Endpoint {
         let mut queue = SkbQueue::new();
         let mut state = rpc.state.lock();
         let mut progress = MsgOut::new(out.stream_length(), unscheduled);
-        out.transmit(&self.sk, &dst, &mut progress, &mut queue);
+        out.transmit(&mut state.short, &self.sk, &dst, &mut progress, &mut queue);
         if !state.core.reply(now_ns(), config, progress) {
-            // Somebody else replied, or the client took the request back.
+            // The client took the request back.
             return Ok(false);
         }
         state.out = Some(out);

@@ -22,6 +22,7 @@ use crate::protocol::wire::{
     at, Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN,
 };
 use crate::sys::builder::SkbBuilder;
+use crate::sys::inline::InlineBytes;
 use crate::sys::route::Dst;
 use crate::sys::secret::SecretBuf;
 use crate::sys::skb::{Gso, SkBuff, Skb};
@@ -94,14 +95,21 @@ pub(crate) struct Outgoing {
     _keys: Option<HeldKeys>,
 }
 
+/// The bytes of a message that is one short packet, from the transport header on. They are not part of [`Outgoing`], which is moved
+/// before it is where it stays.
+pub(crate) type Short = InlineBytes<MAX_SHORT>;
+
+/// What fits into the allocation of an RPC anyway.
+const MAX_SHORT: usize = 256;
+
 /// What is kept of a message.
 enum Store {
     /// All of it, in one packet.
     Packet {
         /// That packet, until it is sent.
         fresh: Option<SkBuff>,
-        /// Its bytes from the transport header on.
-        bytes: SecretBuf,
+        /// Its bytes from the transport header on, if [`Short`] has no room for them.
+        long: Option<SecretBuf>,
         _charge: WmemCharge,
     },
     /// Its segments.
@@ -230,9 +238,10 @@ impl Outgoing {
         self.layout.stream_length()
     }
 
-    /// Adds to `queue` what `progress` permits to be sent now, and marks it as sent.
+    /// Adds to `queue` what `progress` permits to be sent now, and marks it as sent. `short` is for this message alone.
     pub(crate) fn transmit(
         &mut self,
+        short: &mut Short,
         sk: &Sock,
         dst: &Dst,
         progress: &mut MsgOut,
@@ -240,9 +249,18 @@ impl Outgoing {
     ) {
         let segments = match &mut self.store {
             Store::Segments(segments) => segments,
-            Store::Packet { fresh, bytes, .. } => {
+            Store::Packet { fresh, long, .. } => {
                 if progress.can_send() {
-                    if let Some(skb) = fresh.take().or_else(|| copy_of(bytes, sk, dst, false)) {
+                    let packet = match fresh.take() {
+                        Some(skb) => {
+                            if long.is_none() {
+                                short.set(skb.head());
+                            }
+                            Some(skb)
+                        }
+                        None => copy_of(long.as_deref().unwrap_or(short), sk, dst, false),
+                    };
+                    if let Some(skb) = packet {
                         queue.push_back(skb);
                     }
                     progress.advance(self.layout.stream_length());
@@ -269,6 +287,7 @@ impl Outgoing {
     /// Adds to `queue` the bytes of `range` once more. Returns the number of packets.
     pub(crate) fn retransmit(
         &self,
+        short: &Short,
         sk: &Sock,
         dst: &Dst,
         range: Range,
@@ -278,7 +297,11 @@ impl Outgoing {
         let before = queue.len();
         let segments = match &self.store {
             Store::Segments(segments) => segments,
-            Store::Packet { bytes, .. } => {
+            Store::Packet { fresh, long, .. } => {
+                let bytes = match fresh {
+                    Some(skb) => skb.head(),
+                    None => long.as_deref().unwrap_or(short),
+                };
                 let copy = copy_of(bytes, sk, dst, true);
                 let sent = u64::from(copy.is_some());
                 if let Some(skb) = copy {
@@ -387,10 +410,15 @@ impl Store {
         skb.set_owner_w(sk);
         let len = segment.stream.len();
         if segment.stream == layout.stream() && len <= cut.packet() {
-            let mut bytes = SecretBuf::with_capacity(skb.head().len(), GFP_KERNEL)?;
-            bytes.append(skb.head());
+            let bytes = skb.head();
+            let mut long = None;
+            if bytes.len() > MAX_SHORT {
+                let mut copy = SecretBuf::with_capacity(bytes.len(), GFP_KERNEL)?;
+                copy.append(bytes);
+                long = Some(copy);
+            }
             let _charge = WmemCharge::new(sk, bytes.len() as u32);
-            *self = Self::Packet { fresh: Some(builder.finish()), bytes, _charge };
+            *self = Self::Packet { fresh: Some(builder.finish()), long, _charge };
             return Ok(());
         }
         if len > cut.packet() {

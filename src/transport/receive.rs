@@ -259,6 +259,10 @@ fn new_request(
     let sealed = identity.session.is_some();
     let reserve = if sealed { payload.length.min(UNPROVEN_CHARGE) } else { payload.length };
     let charge = Rpc::charge_for(reserve);
+    let unproven = match &identity.session {
+        Some(session) => Some(session.admit_unproven().ok_or(Counter::DropBufferFull)?),
+        None => None,
+    };
     if endpoint.has_too_many() || !endpoint.sk.charge_rmem(charge) {
         endpoint.sk.count_drop();
         if !sealed {
@@ -268,17 +272,20 @@ fn new_request(
         return Err(Counter::DropBufferFull);
     }
     let ns = &endpoint.ns;
-    let msgin = MsgIn::new(payload.length, payload.incoming);
-    let mut core = core::Rpc::server(now_ns(), &ns.config, msgin);
-    core.set_response_limit(payload.response_limit);
     ns.learn(identity.id, payload.length, payload.incoming);
     let name = peer.name;
     let id = identity.id;
-    let rpc =
-        Rpc::new(ns, endpoint.sk.clone(), peer.clone(), identity, core, charge).map_err(|_| {
-            endpoint.sk.uncharge_rmem(charge);
-            Counter::DropNoMemory
-        })?;
+    let core = || {
+        let msgin = MsgIn::new(payload.length, payload.incoming);
+        let mut core = core::Rpc::server(now_ns(), &ns.config, msgin);
+        core.set_response_limit(payload.response_limit);
+        core
+    };
+    let rpc = Rpc::server(endpoint, peer.clone(), identity, core, charge, unproven);
+    let rpc = rpc.map_err(|_| {
+        endpoint.sk.uncharge_rmem(charge);
+        Counter::DropNoMemory
+    })?;
     let twin = endpoint.rpcs.insert_unique(rpc.hash, rpc.clone(), |r| r.is(&name, id));
     match twin.map_err(|_| Counter::DropNoMemory)? {
         Some(twin) => Ok(twin),
@@ -325,31 +332,17 @@ fn sealed_data(
             if !session.may_be_new(request) {
                 return Err(Counter::TlsReplay);
             }
-            if !session.admit_unproven() {
-                return Err(Counter::DropBufferFull);
-            }
             let identity = Identity {
                 id,
                 visible_id: session.tag.program_id(request.other()),
                 cookie: 0,
                 private: false,
-                session: Some(session.clone()),
+                session: Some(session),
             };
-            let rpc = new_request(endpoint, &peer, identity, &payload)
-                .inspect_err(|_| session.release_unproven())?;
-            let mut state = rpc.state.lock();
-            if state.unproven || state.core.msgin().is_some_and(|m| m.remaining() != m.length()) {
-                // A twin: it is counted already.
-                session.release_unproven();
-            } else {
-                state.unproven = true;
-            }
-            drop(state);
-            rpc
+            new_request(endpoint, &peer, identity, &payload)?
         }
     };
-    let session = rpc.session.clone().ok_or(Counter::DropNoSession)?;
-    check_key(&session, data)?;
+    check_key(rpc.session.as_ref().ok_or(Counter::DropNoSession)?, data)?;
     add_data(endpoint, &rpc, skb, payload)
 }
 
@@ -584,7 +577,7 @@ fn open(
                     after.forget = true;
                     return false;
                 }
-                rpc.prove(state);
+                state.unproven = None;
                 match session.mark(id, &preamble) {
                     Ok(dead) => after.dead = dead,
                     Err(e) => {

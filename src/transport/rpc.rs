@@ -6,9 +6,10 @@ use kernel::list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListLinks,
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use super::endpoint::Endpoint;
 use super::incoming::Incoming;
 use super::net::Net;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Short};
 use super::peer::Peer;
 use crate::observe::counters::Counter;
 use crate::observe::trace;
@@ -16,8 +17,10 @@ use crate::protocol::rpc as core;
 use crate::protocol::session::seq::MessageId;
 use crate::sys::addr::SockAddr;
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
-use crate::sys::sock::SockRef;
-use crate::tls::Session;
+use crate::sys::route::Dst;
+use crate::sys::skbq::SkbQueue;
+use crate::sys::sock::{Sock, SockRef};
+use crate::tls::{Session, Unproven};
 
 /// Beyond this receive buffers are not charged any more.
 const MAX_FORCED: usize = 1 << 30;
@@ -57,6 +60,8 @@ pub(crate) struct State {
     pub(crate) core: core::Rpc,
     /// The outgoing message, until the peer has it.
     pub(crate) out: Option<Outgoing>,
+    /// Its bytes, if it is short.
+    pub(super) short: Short,
     /// The incoming message.
     pub(crate) incoming: Incoming,
     /// Why it failed.
@@ -69,8 +74,8 @@ pub(crate) struct State {
     pub(crate) gone: bool,
     /// The response has been handed in. (It may not have been sent yet.)
     replied: bool,
-    /// A request of which nothing has been authenticated: its session counts it.
-    pub(super) unproven: bool,
+    /// A request of which nothing has been authenticated.
+    pub(super) unproven: Option<Unproven>,
     /// Bytes of the socket's receive buffer that are reserved for the incoming message.
     pub(super) charged: usize,
 }
@@ -92,28 +97,58 @@ pub(super) struct Identity {
 }
 
 impl Rpc {
-    /// Makes an RPC with `peer`; it is not in any table yet.
-    pub(super) fn new(
-        ns: &Arc<Net>,
-        sk: SockRef,
+    /// Makes the RPC of a client, which is going to send `out`; it is not in any table yet.
+    #[inline]
+    pub(super) fn client(
+        endpoint: &Endpoint,
         peer: Arc<Peer>,
         identity: Identity,
-        core: core::Rpc,
-        charged: usize,
+        core: impl FnOnce() -> core::Rpc,
+        out: Outgoing,
     ) -> Result<Arc<Self>> {
+        Self::new(endpoint, peer, identity, core, Some(out), 0, None)
+    }
+
+    /// Makes the RPC of a server, for which `charged` bytes are reserved; it is not in any table yet.
+    #[inline]
+    pub(super) fn server(
+        endpoint: &Endpoint,
+        peer: Arc<Peer>,
+        identity: Identity,
+        core: impl FnOnce() -> core::Rpc,
+        charged: usize,
+        unproven: Option<Unproven>,
+    ) -> Result<Arc<Self>> {
+        Self::new(endpoint, peer, identity, core, None, charged, unproven)
+    }
+
+    // It is large: it is made where it stays.
+    #[inline(always)]
+    fn new(
+        endpoint: &Endpoint,
+        peer: Arc<Peer>,
+        identity: Identity,
+        core: impl FnOnce() -> core::Rpc,
+        out: Option<Outgoing>,
+        charged: usize,
+        unproven: Option<Unproven>,
+    ) -> Result<Arc<Self>> {
+        // It fits the kmalloc bucket of 1024 bytes with its reference count.
+        const { assert!(::core::mem::size_of::<Self>() <= 1024 - 8) };
         let Identity { id, visible_id, cookie, private, session } = identity;
+        let ns = &endpoint.ns;
         let hash = Self::hash(ns, &peer.name, id);
-        // Made in place: it is large.
         let state = init!(State {
-            core,
-            out: None,
+            core: core(),
+            out,
+            short: Short::new(),
             incoming: Incoming::new(),
             error: None,
             ready: false,
             taken: false,
             gone: false,
             replied: false,
-            unproven: false,
+            unproven,
             charged,
         });
         let rpc = Arc::pin_init(
@@ -126,7 +161,7 @@ impl Rpc {
                 private,
                 hash,
                 ns: ns.clone(),
-                sk,
+                sk: endpoint.sk.clone(),
                 tracker <- AtomicTracker::new(),
                 links <- ListLinks::new(),
                 state <- new_spinlock_bh!(state, "homa_rpc"),
@@ -186,26 +221,18 @@ impl Rpc {
         self.state.lock().gone
     }
 
-    /// The id of the response, if it is wanted and nobody is making it: given out once.
-    pub(super) fn claim_reply(&self) -> Option<u64> {
+    /// If the response is wanted and nobody is making it: how much of it may be sent unasked, if that is `unscheduled` for the peer.
+    /// Given out once.
+    pub(super) fn claim_reply(&self, unscheduled: u32) -> Option<u32> {
         let mut state = self.state.lock();
         let wanted = state.core.phase() == core::Phase::InService && !state.replied;
         state.replied |= wanted;
-        wanted.then_some(self.id)
+        wanted.then(|| state.core.unscheduled_response(unscheduled))
     }
 
     /// Nothing became of the response, and nothing of it was sealed; another one may be made.
     pub(super) fn unclaim_reply(&self) {
         self.state.lock().replied = false;
-    }
-
-    /// Its session need not count it as unproven any more.
-    pub(super) fn prove(&self, state: &mut State) {
-        if ::core::mem::take(&mut state.unproven) {
-            if let Some(session) = &self.session {
-                session.release_unproven();
-            }
-        }
     }
 
     /// The id of the incoming message of a sealed RPC.
@@ -216,6 +243,17 @@ impl Rpc {
     /// Bytes of the receive buffer that an incoming message of `length` bytes reserves.
     pub(super) fn charge_for(length: u32) -> usize {
         length as usize + ::core::mem::size_of::<Self>()
+    }
+
+    /// Adds to `queue` what of the outgoing message may be sent now, and marks it as sent. Returns the priority that it has by a
+    /// grant.
+    pub(super) fn transmit(&self, sk: &Sock, dst: &Dst, queue: &mut SkbQueue) -> u8 {
+        let state = &mut *self.state.lock();
+        let (Some(out), Some(progress)) = (&mut state.out, state.core.out_mut()) else {
+            return 0;
+        };
+        out.transmit(&mut state.short, sk, dst, progress, queue);
+        progress.priority().unwrap_or(0)
     }
 
     /// Reserves room for an incoming message of `length` bytes; false if there is none.
@@ -253,7 +291,6 @@ impl PinnedDrop for Rpc {
     fn drop(self: Pin<&mut Self>) {
         let mut state = self.state.lock();
         self.uncharge(&mut state);
-        self.prove(&mut state);
         drop(state);
         self.peer.leave();
         trace::rpc_end(&self, self.end_name(), 0, 0);

@@ -39,14 +39,7 @@ impl Endpoint {
             return;
         };
         let mut queue = SkbQueue::new();
-        let mut level = 0;
-        {
-            let state = &mut *rpc.state.lock();
-            if let (Some(out), Some(progress)) = (&mut state.out, state.core.out_mut()) {
-                level = progress.priority().unwrap_or(0);
-                out.transmit(&self.sk, &dst, progress, &mut queue);
-            }
-        }
+        let level = rpc.transmit(&self.sk, &dst, &mut queue);
         self.send_all(rpc, &dst, level, queue);
     }
 
@@ -59,7 +52,7 @@ impl Endpoint {
         let mut queue = SkbQueue::new();
         let state = rpc.state.lock();
         if let (Some(out), Some(progress)) = (&state.out, state.core.out()) {
-            let packets = out.retransmit(&self.sk, &dst, range, progress, &mut queue);
+            let packets = out.retransmit(&state.short, &self.sk, &dst, range, progress, &mut queue);
             self.ns.stats.add(Counter::Retransmits, packets);
         }
         drop(state);
