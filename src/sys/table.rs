@@ -2,15 +2,50 @@
 
 //! A concurrent hash table of reference-counted objects, with one lock per bucket.
 
-use super::lock::{new_spinlock_bh, SpinLockBh};
+use super::lock::{new_spinlock_bh, SpinLockBh, SpinLockBhBackend};
 use ::core::{
     mem,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{fence, AtomicUsize, Ordering},
 };
-use kernel::{alloc::Flags, prelude::*, sync::Arc};
+use kernel::{
+    alloc::Flags,
+    prelude::*,
+    sync::{lock::Guard, Arc},
+};
+use pin_init::{pin_data, pin_init};
 
 /// Entries of a bucket, next to their hashes. Its memory is kept once it was needed.
-type Bucket<T> = KVec<(u64, Arc<T>)>;
+type Entries<T> = KVec<(u64, Arc<T>)>;
+
+/// A bucket.
+#[pin_data]
+struct Bucket<T> {
+    #[pin]
+    entries: SpinLockBh<Entries<T>>,
+    /// How many there are. Written under the lock.
+    len: AtomicUsize,
+}
+
+impl<T> Bucket<T> {
+    #[inline]
+    fn lock(&self) -> Locked<'_, T> {
+        Locked { entries: self.entries.lock(), len: &self.len }
+    }
+}
+
+/// A bucket under its lock.
+struct Locked<'a, T> {
+    entries: Guard<'a, Entries<T>, SpinLockBhBackend>,
+    len: &'a AtomicUsize,
+}
+
+impl<T> Locked<'_, T> {
+    /// Entries came or went.
+    #[inline]
+    fn tell_len(&self) {
+        self.len.store(self.entries.len(), Ordering::Relaxed);
+    }
+}
 
 /// A hash table of `Arc<T>`, keyed by a 64-bit hash that the caller computes (see [`super::rand`]) and an
 /// equality test that the caller passes.
@@ -19,7 +54,7 @@ type Bucket<T> = KVec<(u64, Arc<T>)>;
 /// Tests and visits run under the lock of a bucket: they must not come back to the table.
 pub struct Table<T> {
     /// Never grows after `new`: its elements do not move.
-    buckets: KVVec<SpinLockBh<Bucket<T>>>,
+    buckets: KVVec<Bucket<T>>,
     mask: usize,
     count: AtomicUsize,
 }
@@ -31,7 +66,10 @@ impl<T: Send + Sync> Table<T> {
         let mut vec = KVVec::with_capacity(n, flags)?;
         for _ in 0..n {
             let slot = vec.spare_capacity_mut().first_mut().ok_or(ENOMEM)?;
-            let init = new_spinlock_bh!(Bucket::new(), "table bucket");
+            let init = pin_init!(Bucket {
+                entries <- new_spinlock_bh!(Entries::new(), "table bucket"),
+                len: AtomicUsize::new(0),
+            });
             // SAFETY: the slot is valid for writes, and never moves because the vector never grows.
             unsafe { pin_init::raw_init(slot.as_mut_ptr(), init) };
             // SAFETY: the slot is within the capacity, and initialised by now.
@@ -41,7 +79,7 @@ impl<T: Send + Sync> Table<T> {
     }
 
     /// The bucket of a hash: the mask keeps it in bounds, so there always is one. (Truncation is wanted.)
-    fn bucket(&self, hash: u64) -> Option<&SpinLockBh<Bucket<T>>> {
+    fn bucket(&self, hash: u64) -> Option<&Bucket<T>> {
         self.buckets.get(hash as usize & self.mask)
     }
 
@@ -52,17 +90,21 @@ impl<T: Send + Sync> Table<T> {
     }
 
     /// Adds an entry to a bucket. ENOMEM.
-    fn push(&self, bucket: &mut Bucket<T>, hash: u64, item: Arc<T>) -> Result {
-        bucket.push((hash, item), GFP_ATOMIC)?;
+    fn push(&self, bucket: &mut Locked<'_, T>, hash: u64, item: Arc<T>) -> Result {
+        bucket.entries.push((hash, item), GFP_ATOMIC)?;
+        bucket.tell_len();
         self.count.fetch_add(1, Ordering::Relaxed);
+        // Pairs with the one in `scan`.
+        fence(Ordering::SeqCst);
         Ok(())
     }
 
     /// Takes element `at` out of a bucket, filling the hole with the last one.
-    fn swap_remove(&self, bucket: &mut Bucket<T>, at: usize) -> Option<(u64, Arc<T>)> {
-        let last = bucket.pop()?;
+    fn swap_remove(&self, bucket: &mut Locked<'_, T>, at: usize) -> Option<(u64, Arc<T>)> {
+        let last = bucket.entries.pop()?;
+        bucket.tell_len();
         self.count.fetch_sub(1, Ordering::Relaxed);
-        match bucket.get_mut(at) {
+        match bucket.entries.get_mut(at) {
             Some(hole) => Some(mem::replace(hole, last)),
             None => Some(last),
         }
@@ -83,7 +125,7 @@ impl<T: Send + Sync> Table<T> {
         f: impl FnOnce(&Arc<T>) -> R,
     ) -> Option<R> {
         let bucket = self.bucket(hash)?.lock();
-        bucket.iter().find(|(h, item)| *h == hash && is(item)).map(|(_, item)| f(item))
+        bucket.entries.iter().find(|(h, item)| *h == hash && is(item)).map(|(_, item)| f(item))
     }
 
     /// Adds an entry. ENOMEM.
@@ -99,7 +141,7 @@ impl<T: Send + Sync> Table<T> {
         mut same: impl FnMut(&T) -> bool,
     ) -> Result<Option<Arc<T>>> {
         let mut bucket = self.bucket(hash).ok_or(EINVAL)?.lock();
-        if let Some((_, there)) = bucket.iter().find(|(h, i)| *h == hash && same(i)) {
+        if let Some((_, there)) = bucket.entries.iter().find(|(h, i)| *h == hash && same(i)) {
             return Ok(Some(there.clone()));
         }
         self.push(&mut bucket, hash, item)?;
@@ -114,10 +156,10 @@ impl<T: Send + Sync> Table<T> {
         make: impl FnOnce() -> Result<Arc<T>>,
     ) -> Result<Arc<T>> {
         let mut bucket = self.bucket(hash).ok_or(EINVAL)?.lock();
-        if let Some((_, there)) = bucket.iter().find(|(h, i)| *h == hash && is(i)) {
+        if let Some((_, there)) = bucket.entries.iter().find(|(h, i)| *h == hash && is(i)) {
             return Ok(there.clone());
         }
-        bucket.reserve(1, GFP_ATOMIC)?;
+        bucket.entries.reserve(1, GFP_ATOMIC)?;
         let item = make()?;
         self.push(&mut bucket, hash, item.clone())?;
         Ok(item)
@@ -129,7 +171,7 @@ impl<T: Send + Sync> Table<T> {
             return false;
         };
         let mut bucket = bucket.lock();
-        let Some(at) = bucket.iter().position(|(_, i)| Arc::ptr_eq(i, item)) else {
+        let Some(at) = bucket.entries.iter().position(|(_, i)| Arc::ptr_eq(i, item)) else {
             return false;
         };
         let gone = self.swap_remove(&mut bucket, at);
@@ -139,7 +181,8 @@ impl<T: Send + Sync> Table<T> {
         true
     }
 
-    /// Visits at most `max_buckets` buckets, from `*cursor` on. `f` returns false to take the entry out.
+    /// Visits at most `max_buckets` buckets, from `*cursor` on. `f` returns false to take the entry out. An entry that is added
+    /// meanwhile may be missed, but then whoever adds it sees, afterwards, what the caller wrote before.
     /// True once the last bucket was visited; the cursor is then 0 again.
     pub fn scan(
         &self,
@@ -147,20 +190,25 @@ impl<T: Send + Sync> Table<T> {
         max_buckets: usize,
         mut f: impl FnMut(&Arc<T>) -> bool,
     ) -> bool {
+        // Most of a large table is empty: the locks of empty buckets are left alone.
+        fence(Ordering::SeqCst);
         let from = (*cursor).min(self.buckets.len());
         let to = from.saturating_add(max_buckets).min(self.buckets.len());
         for bucket in &self.buckets[from..to] {
-            let mut guard = bucket.lock();
+            if bucket.len.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut locked = bucket.lock();
             let mut at = 0;
-            while at < guard.len() {
-                if f(&guard[at].1) {
-                    at += 1;
+            while let Some((_, item)) = locked.entries.get(at) {
+                if f(item) {
+                    at = at.wrapping_add(1);
                     continue;
                 }
-                let gone = self.swap_remove(&mut guard, at);
-                drop(guard);
+                let gone = self.swap_remove(&mut locked, at);
+                drop(locked);
                 drop(gone);
-                guard = bucket.lock();
+                locked = bucket.lock();
             }
         }
         let done = to == self.buckets.len();
@@ -171,7 +219,10 @@ impl<T: Send + Sync> Table<T> {
     /// Takes everything out, a bucket at a time, and hands it to `f` outside of any lock.
     pub fn drain(&self, mut f: impl FnMut(Arc<T>)) {
         for bucket in &self.buckets[..] {
-            let all = mem::take(&mut *bucket.lock());
+            let mut locked = bucket.lock();
+            let all = mem::take(&mut *locked.entries);
+            locked.tell_len();
+            drop(locked);
             self.count.fetch_sub(all.len(), Ordering::Relaxed);
             for (_, item) in all {
                 f(item);

@@ -3,7 +3,11 @@
 //! One-shot high-resolution timers whose callback runs in softirq.
 
 use super::lock::{new_spinlock_bh, SpinLockBh};
-use ::core::{mem::offset_of, ptr::NonNull};
+use ::core::{
+    mem::offset_of,
+    ptr::NonNull,
+    sync::atomic::{fence, AtomicBool, Ordering},
+};
 use homa_bindings as bindings;
 use kernel::{prelude::*, sync::Arc, types::Opaque};
 use pin_init::{pin_data, pin_init, pinned_drop, PinInit};
@@ -28,6 +32,8 @@ pub struct Timer<T: OnTimer<ID>, const ID: u64 = 0> {
     hrtimer: Opaque<bindings::hrtimer>,
     #[pin]
     armed: SpinLockBh<Option<Owner<T>>>,
+    /// `armed` has something; for whoever need not be sure. Written under the lock.
+    seems_armed: AtomicBool,
 }
 
 /// A counted reference to the owner, as a raw pointer.
@@ -71,16 +77,26 @@ impl<T: OnTimer<ID>, const ID: u64> Timer<T, ID> {
             }),
             // INVARIANT: not queued.
             armed <- new_spinlock_bh!(None, "timer"),
+            seems_armed: AtomicBool::new(false),
         })
     }
 
-    /// Arms it if it is not armed; true if this call did.
+    /// Arms it if it is not armed; true if this call did. If it is, then a callback that begins later sees all that the caller
+    /// wrote before.
+    #[inline]
     pub fn start_if_idle(&self, owner: &Arc<T>, delay_ns: u64) -> bool {
+        // Pairs with the fence in `expired`: either we see that it expired, or the callback sees what the caller wrote.
+        fence(Ordering::SeqCst);
+        !self.seems_armed.load(Ordering::Relaxed) && self.start(owner, delay_ns)
+    }
+
+    fn start(&self, owner: &Arc<T>, delay_ns: u64) -> bool {
         let mut armed = self.armed.lock();
         let idle = armed.is_none();
         if idle {
             // INVARIANT: the reference is there before the timer is queued.
             *armed = Some(Owner::new(owner));
+            self.seems_armed.store(true, Ordering::Relaxed);
             // SAFETY: the hrtimer was set up in `new`.
             unsafe {
                 bindings::hrtimer_start_range_ns(
@@ -102,6 +118,7 @@ impl<T: OnTimer<ID>, const ID: u64> Timer<T, ID> {
         // INVARIANT: not queued: it was taken off, or it had expired. If its callback waits for the lock, then it
         // will find no reference, and return.
         let owner = armed.take();
+        self.seems_armed.store(false, Ordering::Relaxed);
         drop(armed);
         match owner {
             Some(owner) => {
@@ -143,9 +160,11 @@ impl<T: OnTimer<ID>, const ID: u64> Timer<T, ID> {
                 // Started again since it expired: the reference is for that expiry.
                 None
             } else {
+                this.seems_armed.store(false, Ordering::Relaxed);
                 armed.take()
             }
         };
+        fence(Ordering::SeqCst);
         if let Some(owner) = owner {
             let owner = owner.into_arc();
             if let Some(delay_ns) = T::on_timer(&owner) {

@@ -66,6 +66,8 @@ pub(crate) struct Endpoint {
     /// RPCs for the program, in the order in which they became ready; private ones are not in it.
     #[pin]
     ready: SpinLockBh<List<Rpc>>,
+    /// There are some. Written under the lock.
+    some_ready: Atomic<bool>,
     /// What the program should know about keys.
     #[pin]
     pub(crate) notices: Notices,
@@ -89,6 +91,7 @@ impl Endpoint {
                 peers: Table::new(BUCKETS, GFP_KERNEL)?,
                 rpcs: Table::new(BUCKETS, GFP_KERNEL)?,
                 ready <- new_spinlock_bh!(List::new(), "homa_ready"),
+                some_ready: Atomic::new(false),
                 notices <- Notices::new(),
                 timer <- Timer::new(),
             }),
@@ -473,14 +476,23 @@ impl Endpoint {
         }
         // It is in no list yet: an RPC becomes ready once.
         if let Some(entry) = ListArc::try_from_arc_or_drop(rpc.clone()) {
-            self.ready.lock().push_back(entry);
+            let mut ready = self.ready.lock();
+            ready.push_back(entry);
+            self.some_ready.store(true, Relaxed);
         }
         self.sk.data_ready();
     }
 
     /// Takes the RPC that has been ready longest.
+    #[inline]
     pub(crate) fn next_ready(&self) -> Option<Arc<Rpc>> {
-        self.ready.lock().pop_front().map(ListArc::into_arc)
+        if !self.has_ready() {
+            return None;
+        }
+        let mut ready = self.ready.lock();
+        let next = ready.pop_front();
+        self.some_ready.store(!ready.is_empty(), Relaxed);
+        next.map(ListArc::into_arc)
     }
 
     /// Puts an RPC back that could not be handed over.
@@ -495,13 +507,17 @@ impl Endpoint {
             return;
         }
         if let Some(entry) = ListArc::try_from_arc_or_drop(rpc.clone()) {
-            self.ready.lock().push_front(entry);
+            let mut ready = self.ready.lock();
+            ready.push_front(entry);
+            self.some_ready.store(true, Relaxed);
         }
     }
 
-    /// Is an RPC ready?
+    /// Is an RPC ready? Without a lock: there is a full barrier between entering a wait queue and asking ([`Sock::wait`], `sock_poll_wait`),
+    /// and one between making an RPC ready and looking who waits (`data_ready`).
+    #[inline]
     pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.lock().is_empty()
+        self.some_ready.load(Relaxed)
     }
 
     /// The RPC is over here: takes it out of the table and frees what it holds.

@@ -3,6 +3,7 @@
 //! Waking those who wait at a socket, and waiting.
 
 use super::Sock;
+use ::core::sync::atomic::{fence, Ordering};
 use homa_bindings as bindings;
 use kernel::{ffi::c_long, prelude::*};
 
@@ -72,6 +73,8 @@ impl Sock {
             }
             queue
         };
+        // Pairs with wq_has_sleeper(): either whoever makes `cond` true sees us in the queue, or `cond` sees what it did.
+        fence(Ordering::SeqCst);
         // `cond` comes first each time: who was woken (perhaps alone) takes what there is, even if a signal came, too.
         let ret = loop {
             if let Some(r) = cond() {
