@@ -93,6 +93,10 @@ impl Cut {
 /// `a / b` rounded up; `b` is not 0. (`u32::div_ceil` panics if it is.)
 #[inline]
 pub(crate) fn div_up(a: u32, b: u32) -> u32 {
+    // Most often so: and divisions are slow.
+    if a.wrapping_sub(1) < b {
+        return 1;
+    }
     let whole = a.checked_div(b).unwrap_or(0);
     if whole.wrapping_mul(b) == a {
         whole
@@ -198,14 +202,21 @@ impl Layout {
         if offset >= self.stream_length {
             return None;
         }
+        if self.records == 1 {
+            return self.record(0);
+        }
         self.record(offset.checked_div(self.step())?)
     }
 
     /// The records that have bytes in `range`, in order.
+    #[inline]
     pub fn records_in(&self, range: Range) -> Records {
         let end = range.end.min(self.stream_length);
         if range.start >= end || !self.is_sealed() {
             return Records { layout: *self, next: 0, end: 0 };
+        }
+        if self.records == 1 {
+            return Records { layout: *self, next: 0, end: 1 };
         }
         Records {
             layout: *self,
@@ -223,11 +234,25 @@ impl Layout {
     ///
     /// `None` if `from` is not below `limit` and the end of the stream, or if a record is longer
     /// than a segment.
+    #[inline]
     pub fn segment(&self, cut: &Cut, from: u32, limit: u32) -> Option<Segment> {
         let limit = limit.min(self.stream_length);
         if from >= limit {
             return None;
         }
+        if from == 0 && self.records <= 1 && self.stream_length <= cut.packet {
+            // A short message.
+            return Some(Segment {
+                stream: self.stream(),
+                plaintext: Range { start: 0, end: self.length },
+                first_record: 0,
+                records: self.records as u16,
+            });
+        }
+        self.segment_of_many(cut, from, limit)
+    }
+
+    fn segment_of_many(&self, cut: &Cut, from: u32, limit: u32) -> Option<Segment> {
         if !self.is_sealed() {
             let packets = cut.segment.checked_div(cut.packet)?;
             let wanted = div_up(limit.wrapping_sub(from), cut.packet);
@@ -258,11 +283,13 @@ impl Layout {
 
     /// The segments that have the bytes of `range` of the stream: all of them, and no more than
     /// whole records or packets need.
+    #[inline]
     pub fn segments(&self, cut: &Cut, range: Range) -> Segments {
         Segments { layout: *self, cut: *cut, rest: range }
     }
 
     /// The whole stream.
+    #[inline]
     pub fn stream(&self) -> Range {
         Range { start: 0, end: self.stream_length }
     }
@@ -279,6 +306,7 @@ pub struct Records {
 impl Iterator for Records {
     type Item = Record;
 
+    #[inline]
     fn next(&mut self) -> Option<Record> {
         if self.next >= self.end {
             return None;
@@ -300,6 +328,7 @@ pub struct Segments {
 impl Iterator for Segments {
     type Item = Segment;
 
+    #[inline]
     fn next(&mut self) -> Option<Segment> {
         let segment = self.layout.segment(&self.cut, self.rest.start, self.rest.end)?;
         self.rest.start = segment.stream.end;

@@ -125,10 +125,25 @@ impl AeadKey {
             list.push(piece)?;
         }
         let text = list.len.checked_sub(aad.saturating_add(TAG_LEN)).ok_or(EINVAL)?;
-        if let (Some(tfm), true) = (self.tfm, list.linear) {
+        if let (Some(tfm), Some(sg)) = (self.tfm, list.scatterlist()) {
             // SAFETY: the pieces are valid, and stay borrowed while `list` is there.
-            return to_result(unsafe { request(tfm, nonce, &mut list, aad, text, true) });
+            return to_result(unsafe { request(tfm, nonce, sg, aad, text, true) });
         }
+        self.seal_by_library(nonce, &list, aad, text)
+    }
+
+    /// The same for one piece.
+    pub fn seal_piece(&self, nonce: &Nonce, aad: usize, piece: &mut [u8]) -> Result {
+        let text = piece.len().checked_sub(aad.saturating_add(TAG_LEN)).ok_or(EINVAL)?;
+        let mut sg = MaybeUninit::uninit();
+        if let (Some(tfm), true) = (self.tfm, only_piece(&mut sg, piece)) {
+            // SAFETY: the piece is valid, and borrowed.
+            return to_result(unsafe {
+                request(tfm, nonce, sg.as_mut_ptr(), aad, text, true)
+            });
+        }
+        let mut list = Pieces::new();
+        list.push(piece)?;
         self.seal_by_library(nonce, &list, aad, text)
     }
 
@@ -158,13 +173,11 @@ impl AeadKey {
     /// the message is in the same place, and the tag still behind it.
     pub fn open(&self, nonce: &Nonce, aad: usize, buf: &mut [u8]) -> Result<(), BadTag> {
         let text = buf.len().checked_sub(aad.saturating_add(TAG_LEN)).ok_or(BadTag)?;
-        let mut list = Pieces::new();
-        list.push(buf).map_err(|_| BadTag)?;
-        if let (Some(tfm), true) = (self.tfm, list.linear) {
-            // SAFETY: the buffer is valid, and stays borrowed while `list` is there.
-            return match unsafe {
-                request(tfm, nonce, &mut list, aad, text.saturating_add(TAG_LEN), false)
-            } {
+        let mut sg = MaybeUninit::uninit();
+        if let (Some(tfm), true) = (self.tfm, only_piece(&mut sg, buf)) {
+            let crypt = text.saturating_add(TAG_LEN);
+            // SAFETY: the buffer is valid, and borrowed.
+            return match unsafe { request(tfm, nonce, sg.as_mut_ptr(), aad, crypt, false) } {
                 0 => Ok(()),
                 _ => Err(BadTag),
             };
@@ -226,6 +239,18 @@ impl<'a> Pieces<'a> {
         Ok(())
     }
 
+    /// All of them for the crypto API. None if there are none, or if some are memory that it cannot work on.
+    #[inline]
+    fn scatterlist(&mut self) -> Option<*mut bindings::scatterlist> {
+        let last = self.list.get_mut(self.count.checked_sub(1)?)?;
+        if !self.linear {
+            return None;
+        }
+        // SAFETY: entries below `count` are initialised.
+        unsafe { bindings::shim_sg_mark_end(last.as_mut_ptr()) };
+        Some(self.list.as_mut_ptr().cast())
+    }
+
     /// Calls `f` with pointers to the `len` bytes from `skip` on.
     fn for_each(&self, mut skip: usize, mut len: usize, mut f: impl FnMut(*mut u8, usize)) {
         for piece in self.at.iter().take(self.count) {
@@ -240,15 +265,27 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// Makes `sg` a list of `piece` alone; false if that is memory that the crypto API cannot work on.
+#[inline]
+fn only_piece(sg: &mut MaybeUninit<bindings::scatterlist>, piece: &mut [u8]) -> bool {
+    sg.write(pin_init::zeroed());
+    let p = piece.as_mut_ptr().cast::<c_void>();
+    // SAFETY: the entry was just initialised; the piece is valid, of that length.
+    unsafe {
+        bindings::shim_sg_mark_end(sg.as_mut_ptr());
+        bindings::shim_sg_set(sg.as_mut_ptr(), p, piece.len() as u32)
+    }
+}
+
 /// One pass of `gcm(aes)`, in place.
 ///
 /// # Safety
 ///
-/// `list` must have at least one piece, all of them linear, and `aad + crypt` bytes (and a tag's more to encrypt).
+/// `sg` must be a list of memory that is valid for writes, of `aad + crypt` bytes (and a tag's more to encrypt).
 unsafe fn request(
     tfm: NonNull<bindings::crypto_aead>,
     nonce: &Nonce,
-    list: &mut Pieces<'_>,
+    sg: *mut bindings::scatterlist,
     aad: usize,
     crypt: usize,
     encrypt: bool,
@@ -258,11 +295,6 @@ unsafe fn request(
     let mut room = Room(MaybeUninit::uninit());
     let req = room.0.as_mut_ptr().cast::<bindings::aead_request>();
     let mut iv = *nonce;
-    if let Some(last) = list.count.checked_sub(1).and_then(|last| list.list.get_mut(last)) {
-        // SAFETY: entries below `count` are initialised.
-        unsafe { bindings::shim_sg_mark_end(last.as_mut_ptr()) };
-    }
-    let sg = list.list.as_mut_ptr().cast::<bindings::scatterlist>();
     // SAFETY: the room is large enough (invariant of the key) and aligned. The request, the IV and the list outlive the
     // call, as the implementation is synchronous.
     unsafe {

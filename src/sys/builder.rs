@@ -44,6 +44,37 @@ impl SkbBuilder {
         unsafe { self.append_with(len, |to, n| from.copy_from_raw(to, n)) }
     }
 
+    /// Appends the `heads`, `len` bytes of a program, and `tail`, and lends them out, to be encrypted where they are. None, and nothing was done,
+    /// if they do not all fit into the linear part. Errors as of [`append_iter`](Self::append_iter).
+    #[inline]
+    pub fn append_linear(
+        &mut self,
+        heads: [&[u8]; 2],
+        from: &mut IovIter,
+        len: usize,
+        tail: &[u8],
+    ) -> Result<Option<&mut [u8]>> {
+        let [first, second] = heads;
+        let text = first.len().saturating_add(second.len());
+        let whole = text.saturating_add(len).saturating_add(tail.len());
+        if whole > self.skb.tailroom() {
+            return Ok(None);
+        }
+        let raw = self.skb.raw_mut();
+        let at = raw.head.wrapping_add(raw.tail as usize);
+        // SAFETY: there is room for all of it, one behind the other, which nobody else uses.
+        unsafe {
+            ptr::copy_nonoverlapping(first.as_ptr(), at, first.len());
+            ptr::copy_nonoverlapping(second.as_ptr(), at.add(first.len()), second.len());
+            from.copy_from_raw(at.add(text), len)?;
+            ptr::copy_nonoverlapping(tail.as_ptr(), at.add(text).add(len), tail.len());
+        }
+        raw.tail = raw.tail.saturating_add(whole as u32);
+        raw.len = raw.len.saturating_add(whole as u32);
+        // SAFETY: just initialised; borrowed for as long as the packet is.
+        Ok(Some(unsafe { slice::from_raw_parts_mut(at, whole) }))
+    }
+
     /// Appends bytes. In softirq only what fits into the linear part; else EMSGSIZE.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> Result {

@@ -21,6 +21,7 @@ use crate::protocol::wire::{SealFlags, TAG_LEN};
 use crate::sys::aead::AeadKey;
 use crate::sys::builder::SkbBuilder;
 use crate::sys::secret::{Secret, SecretBytes};
+use crate::sys::uio::IovIter;
 
 /// Bytes of a record before its ciphertext, at most (TLS 1.2).
 const LONGEST_PREFIX: usize = 13;
@@ -68,6 +69,16 @@ impl Frame {
 
     fn aad(&self) -> &[u8] {
         self.aad.get(..self.len).unwrap_or(&[])
+    }
+
+    /// What stands behind the plaintext while the cipher works: the content type, if it is encrypted, and room for the tag.
+    fn tail(&self) -> &'static [u8] {
+        const TAIL: [u8; 1 + TAG_LEN] = {
+            let mut tail = [0; 1 + TAG_LEN];
+            tail[0] = APPLICATION_DATA;
+            tail
+        };
+        TAIL.get(1usize.wrapping_sub(self.kind)..).unwrap_or(&TAIL)
     }
 
     /// Must the associated data make room for the prefix, and the other way round? (TLS 1.3 authenticates the
@@ -176,6 +187,37 @@ impl Keys {
         number.nonce(self.version, &self.iv)
     }
 
+    /// Appends a whole record, sealed as record `index` of message `id`: its plaintext is `preamble` and then `len` bytes of a
+    /// program. False, and nothing was done, if `builder` has not enough linear room. EFAULT.
+    pub(crate) fn append_record(
+        &self,
+        builder: &mut SkbBuilder,
+        preamble: &[u8],
+        from: &mut IovIter,
+        len: u32,
+        id: MessageId,
+        index: u16,
+    ) -> Result<bool> {
+        let number = SequenceNumber::record(id, index);
+        let plaintext = (preamble.len() as u32).saturating_add(len) as u16;
+        let frame = Frame::new(self.version, plaintext, number);
+        let heads = [frame.aad(), preamble];
+        let Some(record) = builder.append_linear(heads, from, len as usize, frame.tail())? else {
+            return Ok(false);
+        };
+        self.aead.seal_piece(&self.nonce(number), frame.len, record)?;
+        if frame.is_swapped() {
+            for (to, from) in record.iter_mut().zip(frame.prefix()) {
+                *to = *from;
+            }
+        }
+        #[cfg(homa_audit)]
+        if let Some(tag) = record.last_chunk() {
+            self.audit.sealed(number, tag);
+        }
+        Ok(true)
+    }
+
     /// Makes room for what the record that comes next begins with.
     pub(crate) fn begin_record(&self, builder: &mut SkbBuilder) -> Result {
         let prefix = [0; LONGEST_PREFIX];
@@ -194,12 +236,7 @@ impl Keys {
     ) -> Result {
         let number = SequenceNumber::record(id, index);
         let frame = Frame::new(self.version, plaintext, number);
-        let mut tail = [0; 1 + TAG_LEN];
-        if let Some(kind) = tail.first_mut() {
-            *kind = APPLICATION_DATA;
-        }
-        // TLS 1.2 has only the tag's place.
-        builder.append(tail.get(1usize.wrapping_sub(frame.kind)..).unwrap_or(&tail))?;
+        builder.append(frame.tail())?;
         if !builder.write_at(at, frame.aad()) {
             return Err(EMSGSIZE);
         }

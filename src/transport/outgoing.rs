@@ -18,9 +18,7 @@ use crate::protocol::msgout::MsgOut;
 use crate::protocol::session::preamble::Padding;
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::window::ResponseLimit;
-use crate::protocol::wire::{
-    at, Common, Data, SealedData, DATA_LEN, PREAMBLE_LEN, SEALED_DATA_LEN,
-};
+use crate::protocol::wire::{at, Common, Data, SealedData, DATA_LEN, SEALED_DATA_LEN};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::inline::InlineBytes;
 use crate::sys::route::Dst;
@@ -129,6 +127,9 @@ fn cut_for(dst: &Dst, header: usize, terms: &Terms) -> Result<Cut> {
 /// Everything below the returned offset is sent without a grant: `unscheduled` bytes, in whole
 /// segments.
 fn unasked(layout: &Layout, cut: &Cut, unscheduled: u32) -> u32 {
+    if layout.stream_length() <= cut.packet() && unscheduled != 0 {
+        return layout.stream_length();
+    }
     let range = Range { start: 0, end: unscheduled.min(layout.stream_length()) };
     layout.segments(cut, range).last().map_or(0, |s| s.stream.end)
 }
@@ -191,21 +192,24 @@ impl Outgoing {
             place_from_ip_id: false,
             payload: 0,
         };
-        let preamble = terms.padding.preamble(length, floor_distance);
+        let preamble = terms.padding.preamble(length, floor_distance).emit();
         let mut left = length;
         let mut store = Store::Segments(SkbQueue::new());
         for segment in layout.segments(&cut, layout.stream()) {
             let len = segment.stream.len() as usize;
             let mut builder = new_segment(dst, &cut, SEALED_DATA_LEN, len)?;
             for record in layout.records_in(segment.stream) {
-                tx.begin_record(&mut builder)?;
-                let mut bytes = record.plaintext.len();
-                if record.index == 0 {
-                    builder.append(&preamble.emit())?;
-                    bytes = bytes.saturating_sub(PREAMBLE_LEN);
-                }
+                let preamble: &[u8] = if record.index == 0 { &preamble } else { &[] };
+                let bytes = record.plaintext.len().saturating_sub(preamble.len() as u32);
                 let text = bytes.min(left);
                 left = left.saturating_sub(text);
+                if text == bytes
+                    && tx.append_record(&mut builder, preamble, from, text, id, record.index)?
+                {
+                    continue;
+                }
+                tx.begin_record(&mut builder)?;
+                builder.append(preamble)?;
                 builder.append_iter(from, text as usize)?;
                 builder.append_zeros(bytes.saturating_sub(text) as usize)?;
                 let at = record.stream.start.saturating_sub(segment.stream.start);

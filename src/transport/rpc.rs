@@ -106,7 +106,7 @@ impl Rpc {
         core: impl FnOnce() -> core::Rpc,
         out: Outgoing,
     ) -> Result<Arc<Self>> {
-        Self::new(endpoint, peer, identity, core, Some(out), 0, None)
+        Self::new(endpoint, peer, identity, core, || Some(out), 0, None)
     }
 
     /// Makes the RPC of a server, for which `charged` bytes are reserved; it is not in any table yet.
@@ -119,7 +119,7 @@ impl Rpc {
         charged: usize,
         unproven: Option<Unproven>,
     ) -> Result<Arc<Self>> {
-        Self::new(endpoint, peer, identity, core, None, charged, unproven)
+        Self::new(endpoint, peer, identity, core, || None, charged, unproven)
     }
 
     // It is large: it is made where it stays.
@@ -129,7 +129,7 @@ impl Rpc {
         peer: Arc<Peer>,
         identity: Identity,
         core: impl FnOnce() -> core::Rpc,
-        out: Option<Outgoing>,
+        out: impl FnOnce() -> Option<Outgoing>,
         charged: usize,
         unproven: Option<Unproven>,
     ) -> Result<Arc<Self>> {
@@ -140,7 +140,7 @@ impl Rpc {
         let hash = Self::hash(ns, &peer.name, id);
         let state = init!(State {
             core: core(),
-            out,
+            out: out(),
             short: Short::new(),
             incoming: Incoming::new(),
             error: None,
