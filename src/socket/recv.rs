@@ -177,7 +177,7 @@ fn received(endpoint: &Endpoint, rpc: &Arc<Rpc>) {
         endpoint.forget(rpc);
     } else {
         endpoint.ns.stats.inc(Counter::RequestsReceived);
-        rpc.uncharge(&mut rpc.state.lock());
+        rpc.uncharge();
     }
 }
 

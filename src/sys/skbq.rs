@@ -110,6 +110,13 @@ impl SkbQueue {
         NonNull::new(self.first).map(|skb| unsafe { self.unlink(skb) })
     }
 
+    /// Takes the last.
+    #[inline]
+    pub fn pop_back(&mut self) -> Option<SkBuff> {
+        // SAFETY: on the list.
+        NonNull::new(self.last).map(|skb| unsafe { self.unlink(skb) })
+    }
+
     /// All, in order.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {

@@ -539,7 +539,7 @@ impl Endpoint {
         state.gone = true;
         state.out = None;
         state.incoming.clear();
-        rpc.uncharge(&mut state);
+        rpc.uncharge();
         drop(state);
         if scheduled {
             grants::poll(&self.ns);

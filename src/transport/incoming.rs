@@ -12,7 +12,7 @@ use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::wire::SealFlags;
 use crate::sys::secret::{SecretBuf, SecretBytes, SecretSkb};
-use crate::sys::skb::SkBuff;
+use crate::sys::skb::{SkBuff, Skb};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::uio::IovIter;
 use crate::sys::user::plain;
@@ -125,6 +125,42 @@ impl Incoming {
         let length = length as usize;
         self.parts.len() < 64 + length / 256
             && self.held.saturating_add(truesize) <= (256 << 10) + length.saturating_mul(8)
+    }
+
+    /// A packet brings all of a record that is not open, `whole`. What came of that record before is forgotten, in `core` too: it may be
+    /// forged, and this packet needs none of it.
+    pub(super) fn make_way(&mut self, core: &mut core::Rpc, whole: Range) {
+        if self.parts.len() == 0 {
+            return;
+        }
+        let overlaps = |skb: &Skb| skb.cb::<Part>().range().intersect(&whole).is_some();
+        let mut others = self.parts.extract_if(overlaps);
+        self.forget(core, &mut others);
+        while let Some(skb) = others.pop_back() {
+            self.parts.insert_by(skb, |skb| skb.cb::<Part>().start);
+        }
+    }
+
+    /// There is no room for a packet: of a sealed message all that is not open is forgotten, in `core` too. It may be thousands of forged
+    /// crumbs; the true bytes are asked for again.
+    #[cold]
+    pub(super) fn make_room(&mut self, core: &mut core::Rpc) {
+        let mut parts = ::core::mem::replace(&mut self.parts, SkbQueue::new());
+        self.forget(core, &mut parts);
+        self.parts = parts;
+    }
+
+    /// Forgets the packets of `parts` and what they brought. Those that `core` cannot forget stay there.
+    fn forget(&mut self, core: &mut core::Rpc, parts: &mut SkbQueue) {
+        // From the end, where gaps are closed without moving others.
+        while let Some(skb) = parts.pop_back() {
+            if !core.forget(skb.cb::<Part>().range()) {
+                parts.push_back(skb);
+                return;
+            }
+            self.held = self.held.saturating_sub(skb.truesize());
+            skb.consume();
+        }
     }
 
     /// Has anything of a sealed message been authenticated?

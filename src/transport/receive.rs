@@ -446,9 +446,17 @@ fn add_data_locked(
         }
     }
     let sealed = seal.is_some();
+    if let Some(record) = seal.and_then(|seal| seal.layout.record_at(range.start)) {
+        if record.stream.start == range.start && record.stream.end <= range.end {
+            state.incoming.make_way(&mut state.core, record.stream);
+        }
+    }
     if !state.incoming.has_room(length, skb.truesize()) {
         // Many tiny packets: they would take far more memory than the message.
         after.outcome = Some(Counter::DropBufferFull);
+        if sealed {
+            state.incoming.make_room(&mut state.core);
+        }
         return;
     }
     let (mut skb, mut rest) = (skb, range);
@@ -485,7 +493,7 @@ fn add_data_locked(
     if sealed && !open(endpoint, rpc, state, new, now, after) {
         return;
     }
-    if rpc.is_client() && state.charged == 0 && (!sealed || state.incoming.is_proven()) {
+    if rpc.is_client() && !rpc.is_charged() && (!sealed || state.incoming.is_proven()) {
         // We asked for it, so it is never refused; but it counts.
         rpc.force_charge(state, length);
     }
@@ -526,7 +534,7 @@ fn expect(rpc: &Rpc, state: &mut State, seal: Seal, after: &mut After) -> bool {
         state.core.forget_message();
         if !rpc.is_client() {
             // What is reserved for an unproven one is the same for all but the smallest.
-            rpc.uncharge(state);
+            rpc.uncharge();
             rpc.force_charge(state, seal.layout.stream_length().min(UNPROVEN_CHARGE));
         }
     }

@@ -4,6 +4,7 @@
 
 use kernel::list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListLinks, TryNewListArc};
 use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
 use super::endpoint::Endpoint;
@@ -43,8 +44,10 @@ pub(crate) struct Rpc {
     /// Under which the socket's table keeps it.
     pub(super) hash: u64,
     ns: Arc<Net>,
-    /// Whose receive buffer `State::charged` is taken from.
+    /// Whose receive buffer `charged` is taken from.
     sk: SockRef,
+    /// Bytes of the socket's receive buffer that are reserved for the incoming message. Grows under the state's lock.
+    charged: Atomic<usize>,
     #[pin]
     tracker: AtomicTracker,
     #[pin]
@@ -76,8 +79,6 @@ pub(crate) struct State {
     replied: bool,
     /// A request of which nothing has been authenticated.
     pub(super) unproven: Option<Unproven>,
-    /// Bytes of the socket's receive buffer that are reserved for the incoming message.
-    pub(super) charged: usize,
 }
 
 impl_list_arc_safe! {
@@ -149,7 +150,6 @@ impl Rpc {
             gone: false,
             replied: false,
             unproven,
-            charged,
         });
         let rpc = Arc::pin_init(
             try_pin_init!(Self {
@@ -162,6 +162,7 @@ impl Rpc {
                 hash,
                 ns: ns.clone(),
                 sk: endpoint.sk.clone(),
+                charged: Atomic::new(charged),
                 tracker <- AtomicTracker::new(),
                 links <- ListLinks::new(),
                 state <- new_spinlock_bh!(state, "homa_rpc"),
@@ -257,29 +258,39 @@ impl Rpc {
     }
 
     /// Reserves room for an incoming message of `length` bytes; false if there is none.
-    pub(super) fn charge(&self, state: &mut State, length: u32) -> bool {
+    pub(super) fn charge(&self, _: &mut State, length: u32) -> bool {
         let bytes = Self::charge_for(length);
         let ok = self.sk.charge_rmem(bytes);
         if ok {
-            state.charged = state.charged.saturating_add(bytes);
+            self.charged.add(bytes, Relaxed);
         }
         ok
     }
 
     /// Reserves room for an incoming message of `length` bytes, whether there is any or not.
-    pub(super) fn force_charge(&self, state: &mut State, length: u32) {
+    pub(super) fn force_charge(&self, _: &mut State, length: u32) {
         let bytes = Self::charge_for(length);
         if self.sk.rmem() > MAX_FORCED {
             // The count could overflow: it is full enough to keep everything else out.
             return;
         }
         self.sk.force_charge_rmem(bytes);
-        state.charged = state.charged.saturating_add(bytes);
+        self.charged.add(bytes, Relaxed);
+    }
+
+    /// Is anything reserved for the incoming message?
+    #[inline]
+    pub(super) fn is_charged(&self) -> bool {
+        self.charged.load(Relaxed) != 0
     }
 
     /// Gives back what the incoming message reserved.
-    pub(crate) fn uncharge(&self, state: &mut State) {
-        let charged = ::core::mem::take(&mut state.charged);
+    #[inline]
+    pub(crate) fn uncharge(&self) {
+        if !self.is_charged() {
+            return;
+        }
+        let charged = self.charged.xchg(0, Relaxed);
         if charged != 0 {
             self.sk.uncharge_rmem(charged);
         }
@@ -289,9 +300,7 @@ impl Rpc {
 #[pinned_drop]
 impl PinnedDrop for Rpc {
     fn drop(self: Pin<&mut Self>) {
-        let mut state = self.state.lock();
-        self.uncharge(&mut state);
-        drop(state);
+        self.uncharge();
         self.peer.leave();
         trace::rpc_end(&self, self.end_name(), 0, 0);
         self.ns.stats.dec(Counter::LiveRpcs);
