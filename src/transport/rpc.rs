@@ -135,7 +135,7 @@ impl Rpc {
         unproven: Option<Unproven>,
     ) -> Result<Arc<Self>> {
         // It fits the kmalloc bucket of 1024 bytes with its reference count.
-        const { assert!(::core::mem::size_of::<Self>() <= 1024 - 8) };
+        const { assert!(cfg!(CONFIG_DEBUG_SPINLOCK) || ::core::mem::size_of::<Self>() <= 1024 - 8) };
         let Identity { id, visible_id, cookie, private, session } = identity;
         let ns = &endpoint.ns;
         let hash = Self::hash(ns, &peer.name, id);
