@@ -138,9 +138,7 @@ impl AeadKey {
         let mut sg = MaybeUninit::uninit();
         if let (Some(tfm), true) = (self.tfm, only_piece(&mut sg, piece)) {
             // SAFETY: the piece is valid, and borrowed.
-            return to_result(unsafe {
-                request(tfm, nonce, sg.as_mut_ptr(), aad, text, true)
-            });
+            return to_result(unsafe { request(tfm, nonce, sg.as_mut_ptr(), aad, text, true) });
         }
         let mut list = Pieces::new();
         list.push(piece)?;

@@ -2,12 +2,7 @@
 
 //! Few bytes, kept inside of what they belong to.
 
-use ::core::{
-    mem::MaybeUninit,
-    ops::Deref,
-    ptr,
-    slice,
-};
+use ::core::{mem::MaybeUninit, ops::Deref, ptr, slice};
 
 /// At most `N` bytes, without an allocation.
 ///

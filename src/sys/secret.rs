@@ -2,6 +2,7 @@
 
 //! Memory that is wiped when it is freed.
 
+use super::skb::SkBuff;
 use ::core::{
     arch::asm,
     mem::ManuallyDrop,
@@ -9,7 +10,6 @@ use ::core::{
     ptr::{self, NonNull},
     slice,
 };
-use super::skb::SkBuff;
 use homa_bindings as bindings;
 use kernel::{alloc::Flags, prelude::*};
 

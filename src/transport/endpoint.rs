@@ -288,12 +288,11 @@ impl Endpoint {
             core
         };
         let sealed_id = identity.session.clone().zip(MessageId::new(identity.id));
-        let rpc =
-            Rpc::client(self, peer.to_arc(), identity, core, out).inspect_err(|_| {
-                if let Some((session, id)) = &sealed_id {
-                    session.finish_id(*id);
-                }
-            })?;
+        let rpc = Rpc::client(self, peer.to_arc(), identity, core, out).inspect_err(|_| {
+            if let Some((session, id)) = &sealed_id {
+                session.finish_id(*id);
+            }
+        })?;
         let mut queue = SkbQueue::new();
         rpc.transmit(&self.sk, &dst, &mut queue);
         if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
