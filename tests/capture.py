@@ -12,7 +12,6 @@ captured requests that are sent again must not be delivered.
 --selftest checks the opener alone, without the module, against messages that it sealed itself.
 """
 
-import errno
 import os
 import random
 import socket
@@ -114,18 +113,6 @@ def selftest(keys):
     same(opens(assembler, 8), None, "other keys open nothing")
 
 
-def set_next_key(sock, direction, peer, port, keys):
-    """Waits while messages of the key before the current one are under way."""
-    for _ in range(500):
-        try:
-            return sock.set_key(direction, peer, port, keys)
-        except OSError as e:
-            if e.errno != errno.EBUSY:
-                raise
-        time.sleep(0.01)
-    bail("the next key is refused for 5 s")
-
-
 def exchange(client, server, address, sizes, first=0):
     """Sends messages and answers; the texts in the order of sending."""
     texts = []
@@ -189,7 +176,7 @@ def test(client_side, server_side, family, directory, minor, bits):
         for epoch in range(4):
             for direction in (TLS_RX, TLS_TX):
                 for sock, peer, peer_port, tx, rx in ends:
-                    set_next_key(sock, direction, peer, peer_port, (tx if direction == TLS_TX else rx)[epoch])
+                    sock.set_next_key(direction, peer, peer_port, (tx if direction == TLS_TX else rx)[epoch])
             texts += exchange(client, server, address, IN_EPOCHS[epoch], len(texts))
     raw = open(path, "rb").read()
     ok(len(raw) > 2 * sum(SIZES), f"{v}: sealed: captured {len(raw)} bytes")
@@ -236,7 +223,7 @@ def test(client_side, server_side, family, directory, minor, bits):
     ok(growth.of("TlsReplay", "drop_duplicate", "drop_no_session") >= len(again) // 2, f"{v}: most of them")
     diag(growth.all())
 
-    # Changed and sent at the module: see rawpkt.py for every field; here the captured bytes themselves.
+    # Changed and sent at the module: see hostile/flips.py for every field; here the captured bytes themselves.
     with Growth(server_side) as growth:
         for packet in [packet for packet in again if Packet(packet).seal_flags & 3 == 3][:40]:
             raw = bytearray(packet)

@@ -7,6 +7,7 @@ Also here: Homa sockets and namespaces for Python, a peer that speaks packet by 
 """
 
 import contextlib
+import errno
 import os
 import random
 import select
@@ -42,6 +43,9 @@ FORMAT = 1
 
 run = failed = 0
 
+# Functions whose callers are told of when a check fails.
+HELPERS = {"same"}
+
 
 def diag(text):
     print("# " + str(text).replace("\n", "\n# "), flush=True)
@@ -54,7 +58,7 @@ def ok(good, name):
     print(f"{'ok' if good else 'not ok'} {run} - {name}", flush=True)
     if not good:
         caller = sys._getframe(1)
-        while caller.f_code.co_name in ("same", "grew"):
+        while caller.f_code.co_name in HELPERS:
             caller = caller.f_back
         diag(f"at {os.path.basename(caller.f_code.co_filename)}:{caller.f_lineno}")
     return good
@@ -172,9 +176,20 @@ class Socket:
 
     def receive(self, timeout=10):
         """The next message, or None after so many seconds."""
-        if not select.select([self.sock], [], [], timeout)[0]:
-            return None
-        data, cmsgs, _flags, peer = self.sock.recvmsg(MAX_MESSAGE, 128)
+        deadline = time.monotonic() + timeout
+        while True:
+            if not select.select([self.sock], [], [], max(0, deadline - time.monotonic()))[0]:
+                return None
+            self.sock.settimeout(0)
+            try:
+                data, cmsgs, _flags, peer = self.sock.recvmsg(MAX_MESSAGE, 128)
+                break
+            except BlockingIOError:
+                # It was ready, and ended before it was received.
+                if time.monotonic() >= deadline:
+                    return None
+            finally:
+                self.sock.settimeout(10)
         for level, kind, cmsg in cmsgs:
             if (level, kind) == (IPPROTO_HOMA, HOMA_CMSG_RPC):
                 return Message(data, peer, *struct.unpack("=QQIi28sI", cmsg)[:3])
@@ -193,6 +208,17 @@ class Socket:
             name = struct.pack("=H", socket.AF_INET6) + struct.pack(">HI", port, 0) + \
                 socket.inet_pton(socket.AF_INET6, peer)
         self.sock.setsockopt(SOL_TLS, direction, name.ljust(128, b"\0") + keys.tls_info())
+
+    def set_next_key(self, direction, peer, port, keys):
+        """Waits while messages of the key before the current one are under way."""
+        for _ in range(500):
+            try:
+                return self.set_key(direction, peer, port, keys)
+            except OSError as e:
+                if e.errno != errno.EBUSY:
+                    raise
+            time.sleep(0.01)
+        bail("the next key is refused for 5 s")
 
     def close(self):
         self.sock.close()
@@ -474,15 +500,15 @@ class RawPeer:
                             "nud", "permanent"], check=True)
         self.ip_id = 0
 
-    def frame(self, payload, source=None, ip_id=None):
+    def frame(self, payload, source=None, ip_id=None, protocol=IPPROTO_HOMA):
         src, dst = source or self.address, self.other.ip(self.family)
         if self.family == socket.AF_INET:
             self.ip_id = (self.ip_id + 1) & 0xffff
             head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), self.ip_id if ip_id is None else ip_id,
-                               0x4000, 64, IPPROTO_HOMA, 0, socket.inet_aton(src), socket.inet_aton(dst))
+                               0x4000, 64, protocol, 0, socket.inet_aton(src), socket.inet_aton(dst))
             head = head[:10] + struct.pack(">H", checksum(head)) + head[12:]
         else:
-            head = struct.pack(">IHBB16s16s", 6 << 28, len(payload), IPPROTO_HOMA, 64,
+            head = struct.pack(">IHBB16s16s", 6 << 28, len(payload), protocol, 64,
                                socket.inet_pton(socket.AF_INET6, src), socket.inet_pton(socket.AF_INET6, dst))
         return self.other.mac + self.side.mac + struct.pack(">H", self.ethertype) + head + payload
 

@@ -2,7 +2,7 @@
 /*
  * The next key of a session: which are refused, when it is too soon, and that
  * what was sealed before still arrives. stress --rekey does it under load,
- * rawpkt.py looks at the packets.
+ * hostile/ looks at the packets.
  */
 #include "lib.h"
 

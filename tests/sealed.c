@@ -2,7 +2,7 @@
 /*
  * Sealed sessions as a program sees them: setting keys, what is sealed and
  * what is refused, keys that do not match, and that nothing leaves in clear.
- * rawpkt.py and capture.py look at the packets.
+ * hostile/ and capture.py look at the packets.
  */
 #include "lib.h"
 

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""A peer that attacks: scripts of packets that no honest peer sends, each with the rule that it tests.
+
+Usage: python3 tests/hostile [--list] [THEME or SCRIPT or THEME.SCRIPT]...
+
+Without names, runs all. The peer is this program (homawire.RawPeer); the other end is a socket of the module on the
+server's side. Prints TAP, and at the end a line for each script: how many checks it made, and its rule.
+"""
+
+import importlib
+import pathlib
+import socket
+import sys
+import traceback
+
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.dont_write_bytecode = True
+homawire, scene = (importlib.import_module(name) for name in ("homawire", "scene"))
+for name in ("plain", "replay", "nonces", "epochs", "truncation", "splice", "flips", "forged", "bounds", "flood", "recorded"):
+    importlib.import_module(name)
+
+
+def play(function, client, server, family):
+    """Runs a script in a scene of its own; how many checks it made, and how many failed."""
+    before = homawire.run, homawire.failed
+    stage = scene.Scene(client, server, family)
+    stage.what = f"{scene.theme(function)}.{function.__name__}"
+    try:
+        function(stage)
+        stage.end()
+    except Exception as e:     # noqa: BLE001 - a script that dies is a failed one
+        homawire.ok(False, f"{stage.v} {stage.what} ends: {e!r}")
+        homawire.diag(traceback.format_exc())
+    stage.close()
+    return homawire.run - before[0], homawire.failed - before[1]
+
+
+def main():
+    names = [a for a in sys.argv[1:] if a != "--list"]
+    called = {f: {scene.theme(f), f.__name__, f"{scene.theme(f)}.{f.__name__}"} for f in scene.SCRIPTS}
+    called |= {f: {f.__name__} for f in scene.WEAKNESSES}
+    if set(names).difference(*called.values()):
+        sys.exit(__doc__)
+    chosen = [f for f in called if called[f] & set(names)] if names else scene.SCRIPTS
+    if "--list" in sys.argv:
+        for function in chosen:
+            print(f"{scene.theme(function):12} {function.__name__:24} {scene.rule(function)}")
+        return
+    client, server = homawire.Side("HOMA_TEST_CLIENT"), homawire.Side("HOMA_TEST_SERVER")
+    results = {f: [play(f, client, server, family) for family in (socket.AF_INET, socket.AF_INET6)] for f in chosen}
+    homawire.nothing_left(client, server)
+    for function, of_each in results.items():
+        run, failed = map(sum, zip(*of_each))
+        homawire.diag(f"{'FAILED' if failed else 'ok':7} {run - failed:4} of {run:4}  {scene.theme(function)}.{function.__name__}: {scene.rule(function)}")
+    homawire.end()
+
+
+main()
