@@ -105,6 +105,20 @@ def crumbs(s):
     diag(growth.all())
 
 
+@weakness
+def crumbs_of_a_response(s):
+    """Invariant 4: forged bytes of a response that arrives neither hold it up nor end its RPC."""
+    session = Session(s)
+    number, data = session.asks(b"question") | 1, rng.randbytes(3000)
+    packets = session.seal(number, data)
+    s.counts({"TlsRecordsOpened": 1}, packets[0], what="record 0")
+    crumbs = [sealed_packet(session.port, PORT, number, 3008, 1024, 1, at, b"x") for at in range(0, 200, 2)]
+    with Growth(s.server) as growth:
+        s.peer.send(*crumbs, *packets[1:])
+        session.answers(data, packets[1:], f"{len(crumbs)} bytes were there before")
+    diag(growth.all())
+
+
 @script
 def worn(s):
     """Keys: what does not open is counted, at half of the limit the program is told, at the limit nothing goes or comes."""

@@ -80,8 +80,9 @@ class Scene:
         self.setting("timeout_ms", 60000)
 
     def setting(self, name, value):
-        with self.server, open(f"/proc/sys/net/homa/{name}", "w") as f:
-            f.write(str(value))
+        for side in (self.client, self.server):
+            with side, open(f"/proc/sys/net/homa/{name}", "w") as f:
+                f.write(str(value))
 
     # ---- Checks --------------------------------------------------------------------------------
 
