@@ -19,10 +19,9 @@ def record_indexes(s):
     for record_size, first, what in ((1024, 2, "behind the last"), (1024, 1023, "the last of all"), (64, 0xffff, "2^16 - 1"),
                                      (16384, 0xffff, "2^16 - 1, of large records")):
         s.drops("malformed_record", some(session, session.id(), 2008, record_size, first), what=f"record {first}: {what}")
-    # The segment offset is the index times the record size, and not modulo anything.
-    wrapped = bytearray(some(session, session.id(), 1 << 20, 16384, 0))
-    wrapped[50:52] = b"\x00\x40"
-    s.drops("malformed_record", bytes(wrapped), what="an index whose offset was made 0")
+    # The segment offset is the index times the record size.
+    packet = some(session, session.id(), 2008, 1024, 1)
+    s.drops("malformed_record", packet[:52] + bytes(4) + packet[56:], packet[:50] + bytes(2) + packet[52:], what="another segment offset")
     for length, record_size, fits in ((65536, 64, True), (65537, 64, False), (1 << 20, 1024, True), (1 << 20, 1023, False)):
         packet = some(session, session.id(), length, record_size)
         s.counts({} if fits else {"malformed_record": 1}, packet, what=f"{-(-length // record_size)} records")

@@ -81,6 +81,11 @@ def data(s):
     # Far enough for each bit of an id to be one that could be.
     session.next_id = 1 << 46
     for field, start, end, wanted in FIELDS:
+        if wanted is of_id:
+            # No RPC has an id that one changed bit could mean.
+            session.works("before")
+            s.counts({}, session.control(ACK, session.next_id - 2), what="acknowledged")
+            s.waits(lambda: s.live() == 0, "no RPC is left")
         number, text = session.id(), rng.randbytes(20)
         packet, = session.seal(number, text)
         counted, flipped, harmless = Counter(), [], 0
@@ -119,10 +124,12 @@ def later_id(packet, true):
 
 
 LATER = (
-    ("sequence", 4, 8, "malformed_place"), ("message id", 20, 28, later_id), ("message length", 28, 32, later_length),
+    ("sequence", 4, 8, "malformed_place"), ("message length", 28, 32, later_length),
     ("first record", 50, 52, "malformed_record"), ("segment offset", 52, 56, "malformed_record"),
     ("record size", 56, 58, "malformed_record"), ("seal flags", 58, 59, of_flags), ("format", 59, 60, "malformed_format"),
     ("record header", 60, 65, "TlsDecryptError"), ("text", 1000, 1010, "TlsDecryptError"), ("tag", 1090, 1106, "TlsDecryptError"),
+    # Last, as what is kept of it would meet other messages.
+    ("message id", 20, 28, later_id),
 )
 
 

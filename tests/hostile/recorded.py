@@ -122,10 +122,10 @@ def replayed(s):
     s.check(len(to_server) > 1000 < len(to_client), "there is much of it")
     replayers = (RawPeer(s.client, s.server, s.family, address=s.client.ip(s.family)),
                  RawPeer(s.server, s.client, s.family, address=s.server.ip(s.family)))
-    for replayer in replayers:
-        # Nobody reads what they see: it is not to be kept.
-        replayer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        replayer.drain()
+    # Nobody reads what these see: it is not to be kept.
+    for raw_peer in (*replayers, s.peer):
+        raw_peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        raw_peer.drain()
 
     def rounds():
         both = [(replayers[0], raw) for raw in to_server] + [(replayers[1], raw) for raw in to_client]
