@@ -38,7 +38,6 @@ def play(function, client, server, family):
 def main():
     names = [a for a in sys.argv[1:] if a != "--list"]
     called = {f: {scene.theme(f), f.__name__, f"{scene.theme(f)}.{f.__name__}"} for f in scene.SCRIPTS}
-    called |= {f: {f.__name__} for f in scene.WEAKNESSES}
     if set(names).difference(*called.values()):
         sys.exit(__doc__)
     chosen = [f for f in called if called[f] & set(names)] if names else scene.SCRIPTS

@@ -6,8 +6,8 @@ import select
 import socket
 import struct
 
-from homawire import HOMA_CMSG_KEY, RESEND, TLS_RX, Growth, diag, resend, sealed_control, sealed_packet
-from scene import PORT, SLOW, Session, rng, script, weakness
+from homawire import HOMA_CMSG_KEY, RESEND, TLS_RX, resend, sealed_control, sealed_packet
+from scene import PORT, SLOW, Session, rng, script
 
 MOST_UNPROVEN = 256
 
@@ -79,44 +79,57 @@ def records(s):
 def pieces(s):
     """A record that does not open: forged pieces of a running message are kept up to its own size; the true packets then replace them."""
     session = Session(s)
-    data, number = rng.randbytes(4 * 1024 - 8), session.id()
-    packets = session.seal(number, data)
-    s.counts({"TlsRecordsOpened": 1}, packets[0], what="record 0")
-    # In each record, one byte in ten.
-    forged = [sealed_packet(session.port, PORT, number, 4096, 1024, 1, at, b"x") for at in range(0, 500, 10)]
+    data, number = rng.randbytes(8 * 1024 - 8), session.id()
+    packets = session.seal(number, data, record_size=4096)
+    first, second = packets[:3], packets[3:]
+    s.counts({"TlsRecordsOpened": 1}, *first, what="record 0, in three packets")
+    # In the other record, one byte in twenty.
+    forged = [sealed_packet(session.port, PORT, number, 8192, 4096, 1, at, b"x") for at in range(0, 500, 20)]
     s.counts({}, *forged, what=f"{len(forged)} forged bytes of a record")
     s.drops("drop_duplicate", *forged, what="again")
-    s.drops("TlsDecryptError", packets[1], what="they make the true record a false one")
-    session.delivers(number, data, packets[1:], "sent again")
+    s.counts({"TlsDecryptError": 1}, *second, what="they make the true record a false one")
+    session.delivers(number, data, second, "sent again")
 
 
-@weakness
+@script
 def crumbs(s):
-    """Invariant 4: forged bytes of a message that is to come do not keep the true packets out."""
+    """Invariant 4: a packet that is a whole record is taken, whatever forged bytes of that record were there before."""
     session = Session(s)
-    data, number = rng.randbytes(3000), session.id()
+    number, data = session.id(), rng.randbytes(3000)
     packets = session.seal(number, data)
-    crumbs = [sealed_packet(session.port, PORT, number, 3008, 1024, 0, at, b"x") for at in range(0, 200, 2)]
-    with Growth(s.server) as growth:
-        # What is wrong is found out when record 0 is whole; then all is sent again.
-        s.peer.send(*crumbs, *packets)
-        s.silence("damaged")
-        session.delivers(number, data, packets, f"{len(crumbs)} bytes were there before")
-    diag(growth.all())
+    s.counts({}, *crumbs_of(session, number, 0, 70), what="70 forged bytes of record 0")
+    s.counts({"TlsRecordsOpened": 1}, packets[0], what="the true record 0")
+    s.counts({}, *crumbs_of(session, number, 1, 70), what="70 forged bytes of record 1")
+    session.delivers(number, data, packets[1:], "the rest")
 
 
-@weakness
+@script
+def crumbs_without_end(s):
+    """Invariant 4: forged bytes that use up a message's room are forgotten, the true packets come in."""
+    session = Session(s)
+    number, data = session.id(), rng.randbytes(3000)
+    packets = session.seal(number, data, record_size=4096)
+    # There is room for 64 packets and one for each 256 bytes; the next one is dropped, and all before it with it.
+    room = 64 + 3008 // 256
+    crumbs = crumbs_of(session, number, 0, 2 * (room + 1), 4096)
+    s.counts({"drop_buffer_full": 2}, *crumbs, what=f"{len(crumbs)} forged bytes of the record")
+    session.delivers(number, data, packets, "the true packets")
+
+
+@script
 def crumbs_of_a_response(s):
     """Invariant 4: forged bytes of a response that arrives neither hold it up nor end its RPC."""
     session = Session(s)
     number, data = session.asks(b"question") | 1, rng.randbytes(3000)
     packets = session.seal(number, data)
     s.counts({"TlsRecordsOpened": 1}, packets[0], what="record 0")
-    crumbs = [sealed_packet(session.port, PORT, number, 3008, 1024, 1, at, b"x") for at in range(0, 200, 2)]
-    with Growth(s.server) as growth:
-        s.peer.send(*crumbs, *packets[1:])
-        session.answers(data, packets[1:], f"{len(crumbs)} bytes were there before")
-    diag(growth.all())
+    s.counts({"drop_buffer_full": 1}, *crumbs_of(session, number, 1, 100), what="100 forged bytes of record 1")
+    session.answers(data, packets[1:], "after them")
+
+
+def crumbs_of(session, number, record, count, record_size=1024):
+    """Packets of one byte each, every other byte of a record of a message of 3008 bytes."""
+    return [sealed_packet(session.port, PORT, number, 3008, record_size, record, 2 * n, b"x") for n in range(count)]
 
 
 @script

@@ -22,17 +22,11 @@ rng = random.Random(1)
 
 homawire.HELPERS |= {"drops", "counts", "delivers", "works", "check", "same", "asks", "waits"}
 
-SCRIPTS, WEAKNESSES = [], []
+SCRIPTS = []
 
 
 def script(function):
     SCRIPTS.append(function)
-    return function
-
-
-def weakness(function):
-    """A script that fails, as docs/status.md says. It runs when it is named."""
-    WEAKNESSES.append(function)
     return function
 
 
