@@ -11,7 +11,7 @@ MO ?= target/kmod$(if $(AUDIT),-audit)
 comma := ,
 
 .DEFAULT_GOAL := default
-.PHONY: default help setup build demo test test-debug test-audit nic-model test-nic test-nic-ktls sim bench fuzz lint stats clean
+.PHONY: default help setup build demo test test-debug test-audit soak nic-model test-nic test-nic-ktls sim bench fuzz lint stats clean
 
 default: build help
 
@@ -22,6 +22,7 @@ help:
 	@echo 'make test    every test: host, lint, headers, VMs'
 	@echo 'make test-debug  the VMs of it on a debug kernel: KASAN, lockdep, kmemleak, faults (hours)'
 	@echo 'make test-audit  the VMs of it with every nonce remembered: none may seal two plaintexts'
+	@echo 'make soak    mixed load for an hour, and for ten minutes with loss and new keys each second'
 	@echo 'make test-nic  the kernel'\''s mlx5 driver on the model of a ConnectX (tools/nic-model)'
 	@echo 'make test-nic-ktls  its TLS offload between two VMs, with the driver of mlx5-patches'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
@@ -51,6 +52,9 @@ nic-model: setup
 
 test-audit: setup
 	@scripts/test-audit
+
+soak: build
+	@tests/run --suites tests/suites-soak soak-rekey soak
 
 test-nic: nic-model
 	@tests/run --no-build --suites tests/nic/suites

@@ -16,7 +16,7 @@
 #include <stdatomic.h>
 
 #define MAX_OUTSTANDING 1024
-#define MAX_RPCS (1 << 20)
+#define MAX_RPCS (1 << 23)
 #define MAX_NODES 64
 
 static const char usage[] =
@@ -25,6 +25,7 @@ static const char usage[] =
 "Sends requests from the client's sockets to a server's and checks contents.\n"
 "\n"
 "  --rpcs N         requests in all (10000)\n"
+"  --for N          as many as there are in N seconds, instead\n"
 "  --outstanding N  at a time, per client socket (32)\n"
 "  --clients N      client sockets (2)\n"
 "  --threads N      threads per socket (2)\n"
@@ -83,7 +84,7 @@ static bool sealed, both, serve, remote, args;
 static uint32_t sizes[64];
 static int size_count;
 static unsigned int seconds = 240;
-static int rekey_ms;
+static int rekey_ms, for_seconds;
 
 static struct node *nodes[MAX_NODES + 1];
 static int count;
@@ -91,7 +92,7 @@ static atomic_int completed, failed, wrong, twice;
 static atomic_bool done;
 static _Atomic uint64_t bytes;
 static _Atomic unsigned char seen[MAX_RPCS / 8];
-static int total;
+static atomic_int total;
 
 static ssize_t do_request(int fd, const union addr *to, const void *buf,
 			  size_t len, uint64_t cookie)
@@ -404,6 +405,25 @@ static void wait_for_server(void)
 	close(fd);
 }
 
+/* After --for seconds: nothing more is begun, and what was is the total. */
+static void stop_beginning(void)
+{
+	uint64_t end = now_ms() + for_seconds * 1000ull;
+	int i, sum = 0;
+
+	while (now_ms() < end && !done)
+		usleep(100000);
+	for (i = 0; i < count; i++) {
+		pthread_mutex_lock(&nodes[i]->lock);
+		nodes[i]->quota = nodes[i]->started;
+		sum += nodes[i]->started;
+		pthread_mutex_unlock(&nodes[i]->lock);
+	}
+	total = sum;
+	if (completed == sum)
+		done = true;
+}
+
 static void on_term(int sig __maybe_unused)
 {
 	done = true;
@@ -427,13 +447,13 @@ static void parse_sizes(const char *list)
 static void parse(int argc, char **argv)
 {
 	int *const numbers[] = { &rpcs, &outstanding, &clients, &threads,
-				 &max_len, &min_len, &rekey_ms };
+				 &max_len, &min_len, &rekey_ms, &for_seconds };
 	bool *const flags[] = { &sealed, &both, &serve, &remote, &args };
 	static const struct option options[] = {
 		{ "rpcs", 1, NULL, 0 }, { "outstanding", 1, NULL, 1 },
 		{ "clients", 1, NULL, 2 }, { "threads", 1, NULL, 3 },
 		{ "max", 1, NULL, 4 }, { "min", 1, NULL, 5 },
-		{ "rekey", 1, NULL, 6 },
+		{ "rekey", 1, NULL, 6 }, { "for", 1, NULL, 7 },
 		{ "sealed", 0, NULL, 10 }, { "both", 0, NULL, 11 },
 		{ "serve", 0, NULL, 12 }, { "remote", 0, NULL, 13 },
 		{ "args", 0, NULL, 14 }, { "sizes", 1, NULL, 23 },
@@ -443,7 +463,7 @@ static void parse(int argc, char **argv)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
-		if (c < 7)
+		if (c < 8)
 			*numbers[c] = atoi(optarg);
 		else if (c >= 10 && c < 15)
 			*flags[c - 10] = true;
@@ -460,12 +480,16 @@ static void parse(int argc, char **argv)
 		if (c == 'h' || c == '?')
 			exit(c == '?' ? 2 : 0);
 	}
-	if (optind < argc || clients < 1 || clients >= MAX_NODES ||
+	if (for_seconds > 0) {
+		rpcs = MAX_RPCS / 2;
+		seconds += for_seconds;
+	}
+	if (optind < argc || for_seconds < 0 || clients < 1 || clients >= MAX_NODES ||
 	    outstanding < 1 || outstanding > MAX_OUTSTANDING || rpcs < clients ||
 	    rpcs * 2 > MAX_RPCS || (remote && rpcs > MAX_RPCS / 32) ||
 	    threads < 1 || threads > 16 || min_len < 1 ||
 	    max_len < min_len || max_len > HOMA_MAX_MESSAGE_LENGTH ||
-	    (args && sealed) ||
+	    (args && sealed) || (for_seconds && (serve || remote)) ||
 	    (rekey_ms && (!sealed || serve || remote || rekey_ms < 1))) {
 		fputs("stress: a number is out of range\n", stderr);
 		exit(2);
@@ -562,6 +586,8 @@ int main(int argc, char **argv)
 		total += rpcs;
 	}
 
+	if (for_seconds)
+		total = INT_MAX;	/* not known yet */
 	bad = do_counter(&client, "TlsDecryptError") +
 	      do_counter(&server, "TlsDecryptError");
 	if (remote)
@@ -573,6 +599,8 @@ int main(int argc, char **argv)
 					     nodes[i]));
 	if (rekey_ms)
 		must(-pthread_create(&rekeyer, NULL, rekey, NULL));
+	if (for_seconds)
+		stop_beginning();
 	for (i = 0; i < count * threads; i++)
 		pthread_join(tids[i], NULL);
 	ms = now_ms() - start;
