@@ -3,7 +3,9 @@
 //! The command line.
 
 use crate::spec::{Api, Transport};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use homa_workload::Workload;
 use std::path::PathBuf;
 
 /// Measure request and response over UDP, TCP, kTLS, Homa and sealed Homa.
@@ -26,6 +28,7 @@ Examples:
   homa-perf throughput 10.0.0.2 -t ktls,sealed         100,000-byte requests, 16 outstanding
   homa-perf rtt fd00::2 -t sealed --check              every response is compared with its request
   homa-perf rtt 10.0.0.2 -t udp --count 100000 --format json
+  homa-perf load 10.0.0.2 --link 100                   W4 at 80 % of a link of 100 Mbit/s
 
 Transports:
   udp     connected datagram socket at the client. A lost datagram ends the run.
@@ -49,6 +52,11 @@ pub enum Command {
     ///
     /// Large requests, small responses, many outstanding, unless said otherwise.
     Throughput(ClientArgs),
+    /// Measure how long requests take on a link that has much to do
+    ///
+    /// Requests of the lengths of a workload, at random times, with responses of 8 bytes. The server is to be behind a link
+    /// of known speed (tc qdisc ... tbf). TCP has as many connections as there are requests under way.
+    Load(LoadArgs),
 }
 
 #[derive(clap::Args)]
@@ -136,6 +144,52 @@ pub struct ClientArgs {
     pub format: Format,
 }
 
+#[derive(clap::Args)]
+pub struct LoadArgs {
+    /// Host that runs `homa-perf server`: a name or an address
+    pub host: String,
+
+    /// Its control port
+    #[arg(short, long, default_value_t = DEFAULT_PORT)]
+    pub port: u16,
+
+    /// Transports (tcp, homa, sealed), measured one after the other
+    #[arg(short, long, value_enum, value_delimiter = ',', default_value = "tcp,homa,sealed", value_parser = loadable())]
+    pub transport: Vec<Transport>,
+
+    /// Whose lengths requests have (SIGCOMM'18); what is longer than 1000000 bytes has so many
+    #[arg(short, long, value_enum, default_value = "w4")]
+    pub workload: Workload,
+
+    /// Speed of the link, in Mbit/s
+    #[arg(long, value_name = "MBITS", value_parser = parse_seconds)]
+    pub link: f64,
+
+    /// So much of it is used, headers included
+    #[arg(long, default_value = "0.8", value_parser = parse_seconds)]
+    pub load: f64,
+
+    /// Measure requests of this long
+    #[arg(short, long, value_name = "SECONDS", default_value = "30", value_parser = parse_seconds)]
+    pub duration: f64,
+
+    /// Requests before the measurement, for this long
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = parse_seconds)]
+    pub warmup: f64,
+
+    /// Of lengths and times
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Give up when nothing is answered for this long
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = parse_seconds)]
+    pub timeout: f64,
+
+    /// text, or json: one object per line and transport
+    #[arg(short, long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     #[default]
@@ -151,6 +205,12 @@ pub enum Kind {
 }
 
 pub const DEFAULT_PORT: u16 = 4146;
+
+/// The transports of [`Command::Load`].
+fn loadable() -> impl TypedValueParser<Value = Transport> {
+    PossibleValuesParser::new(["tcp", "homa", "sealed"])
+        .try_map(|name| Transport::from_str(&name, false))
+}
 
 fn parse_size(text: &str) -> Result<usize, String> {
     match text.parse() {

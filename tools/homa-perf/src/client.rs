@@ -3,14 +3,13 @@
 //! `homa-perf rtt` and `throughput`: the measurements that the command line asks for, in a row.
 
 use crate::args::{ClientArgs, Format, Kind};
-use crate::control::{Answer, Control};
+use crate::connect::Connection;
 use crate::measure::{Outcome, Plan, Until};
 use crate::report::{self, Report};
-use crate::spec::{KeyIv, Keys, Spec, Transport};
-use crate::transport::{self, HomaSocket};
-use crate::{sys, watchdog};
-use anyhow::{bail, Context, Result};
-use std::net::{SocketAddr, TcpStream};
+use crate::spec::Spec;
+use crate::{transport, watchdog};
+use anyhow::{Context, Result};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub fn run(args: &ClientArgs, kind: Kind) -> Result<()> {
@@ -46,6 +45,7 @@ pub fn run(args: &ClientArgs, kind: Kind) -> Result<()> {
                     response,
                     outstanding,
                     expect_no_pad: args.expect_no_pad,
+                    load: false,
                     client_port: None,
                     keys: None,
                 };
@@ -72,44 +72,18 @@ fn or_default<T: Clone>(list: &[T], default: T) -> Vec<T> {
 }
 
 /// One measurement.
-fn one(args: &ClientArgs, mut spec: Spec, plan: &Plan) -> Result<(SocketAddr, Outcome)> {
-    let host = args.host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, args.port)).with_context(|| {
-        format!("no server on {} port {}: start 'homa-perf server' there", args.host, args.port)
-    })?;
-    let mut control = Control::new(stream);
-    let mut server = control.peer()?;
-
-    let mut own = None;
-    if matches!(spec.transport, Transport::Homa | Transport::Sealed) {
-        let socket = HomaSocket::new(&server)?;
-        spec.client_port = Some(socket.port()?);
-        own = Some(socket);
-    }
-    if matches!(spec.transport, Transport::Ktls | Transport::Sealed) {
-        let key = || Ok::<_, std::io::Error>(KeyIv { key: sys::random()?, iv: sys::random()? });
-        spec.keys = Some(Keys { client: key()?, server: key()? });
-    }
-    control.send(&spec)?;
-    let Answer::Listening { port } = control.answer()? else {
-        bail!("the server does not follow the control protocol");
-    };
-    server.set_port(port);
-    let ready = || match control.answer()? {
-        Answer::Ready => {
-            watchdog::progress(0);
-            watchdog::start(args.timeout).context("setting the watchdog's timer")
-        }
-        _ => bail!("the server does not follow the control protocol"),
+fn one(args: &ClientArgs, spec: Spec, plan: &Plan) -> Result<(SocketAddr, Outcome)> {
+    let mut connection = Connection::open(&args.host, args.port, spec)?;
+    let (server, own, spec) = (connection.server, connection.own.take(), connection.spec.clone());
+    let ready = || {
+        connection.wait_until_ready()?;
+        watchdog::progress(0);
+        watchdog::start(args.timeout).context("setting the watchdog's timer")
     };
     let result = transport::run_client(&spec, plan, server, own, ready);
     watchdog::stop();
     match result {
         Ok(outcome) => Ok((server, outcome)),
-        // What went wrong at the server explains more than that nothing came from it.
-        Err(error) => Err(match control.error() {
-            Some(cause) => cause.context(error),
-            None => error,
-        }),
+        Err(error) => Err(connection.explain(error)),
     }
 }

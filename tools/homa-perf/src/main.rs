@@ -7,11 +7,13 @@
 //! measuring loop ([`measure`]) keeps a number of requests under way, and [`report`] prints what came out.
 //!
 //! Both sides are single-threaded and block in system calls: what is measured is the transport, not an
-//! event loop.
+//! event loop. But for [`load`], whose requests come when they come.
 
 mod args;
 mod client;
+mod connect;
 mod control;
+mod load;
 mod mark;
 mod measure;
 mod pattern;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let result = match args::Args::parse().command {
         args::Command::Server(args) => server::run(&args),
         args::Command::Rtt(args) => client::run(&args, args::Kind::Rtt),
+        args::Command::Load(args) => load::run(&args),
         args::Command::Throughput(args) => client::run(&args, args::Kind::Throughput),
     };
     match result {

@@ -53,6 +53,8 @@ pub struct Spec {
     /// Requests under way at a time.
     pub outstanding: u32,
     pub expect_no_pad: bool,
+    /// Requests have all kinds of lengths, up to `size`.
+    pub load: bool,
     /// Of the client's socket, for the transports whose server has to know it in advance.
     pub client_port: Option<u16>,
     /// For encrypted transports.

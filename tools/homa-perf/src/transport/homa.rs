@@ -47,6 +47,10 @@ impl HomaSocket {
         Ok(explain(self.0.local_addr(), "asking for the port")?.port())
     }
 
+    pub fn into_inner(self) -> Socket {
+        self.0
+    }
+
     pub fn install_keys(&self, spec: &Spec, server: SocketAddr) -> Result<()> {
         if spec.transport == Transport::Sealed {
             let keys = spec.keys.as_ref().context("no keys were agreed on")?;

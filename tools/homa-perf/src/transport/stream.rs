@@ -4,8 +4,8 @@
 
 use super::Client;
 use crate::spec::{Spec, Transport};
-use crate::sys;
 use crate::watchdog::retry;
+use crate::{load, sys};
 use anyhow::{Context, Result};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -95,6 +95,9 @@ impl StreamServer {
     }
 
     pub fn serve(self, spec: &Spec, ready: impl FnOnce() -> Result<()>) -> Result<()> {
+        if spec.load {
+            return load::serve(self.listener);
+        }
         let (stream, _) = self.listener.accept()?;
         set_up(&stream, spec, true)?;
         let mut buffer = vec![0; spec.size.max(spec.response)];
