@@ -11,6 +11,8 @@ use homa_core::layout::{Layout, Record};
 use homa_core::msgin::Range;
 use homa_core::wire::MAX_HEADER;
 
+use crate::net::port::Wait;
+
 /// Bytes on the wire beside the IP packet: Ethernet's header, checksum, preamble and the least gap.
 pub const ETHERNET: u32 = 14 + 4 + 8 + 12;
 /// An IPv4 header.
@@ -132,6 +134,8 @@ pub struct Packet {
     pub header: [u8; MAX_HEADER],
     /// What follows it.
     pub payload: Payload,
+    /// How long it has waited in cards and switches so far.
+    pub waited: Wait,
 }
 
 impl Packet {
@@ -146,7 +150,9 @@ impl Packet {
         let mut header = [0; MAX_HEADER];
         let len = head.len().min(MAX_HEADER);
         header[..len].copy_from_slice(&head[..len]);
-        Self { source, destination, priority, ip_id: 0, header_len: len as u8, header, payload }
+        let waited = Wait::default();
+        let header_len = len as u8;
+        Self { source, destination, priority, ip_id: 0, header_len, header, payload, waited }
     }
 
     /// Homa's header.

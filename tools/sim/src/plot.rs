@@ -106,3 +106,65 @@ pub fn draw(
         .map_err(|e| failed(&e))?;
     root.present().map_err(|e| failed(&e))
 }
+
+/// Writes an SVG with the P99 of several runs.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn compare(path: &Path, title: &str, runs: &[(&str, &[Decile])]) -> Result<()> {
+    const COLORS: [RGBColor; 6] = [
+        OURS,
+        THEIRS,
+        RGBColor(0x1b, 0x78, 0x37),
+        RGBColor(0x76, 0x2a, 0x83),
+        RGBColor(0xe0, 0x82, 0x14),
+        BLACK,
+    ];
+    let failed = |error: &dyn std::fmt::Display| anyhow!("{}: {error}", path.display());
+    let all = runs.iter().flat_map(|(_, deciles)| deciles.iter());
+    let worst = all.map(|d| d.p99).fold(SIMULATED_SHORT_P99, f32::max);
+    let root = SVGBackend::new(path, (900, 480)).into_drawing_area();
+    root.fill(&WHITE).map_err(|e| failed(&e))?;
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(48)
+        .y_label_area_size(56)
+        .build_cartesian_2d(0.0..10.0, (1.0..f64::from(worst) * 1.3).log_scale())
+        .map_err(|e| failed(&e))?;
+    chart
+        .configure_mesh()
+        .x_labels(11)
+        .x_desc("tenths of the messages, from the shortest to the longest")
+        .y_desc("slowdown")
+        .y_label_formatter(&|y| format!("{y:.1}"))
+        .light_line_style(BLACK.mix(0.05))
+        .draw()
+        .map_err(|e| failed(&e))?;
+    for ((name, deciles), color) in runs.iter().zip(COLORS.iter().cycle().copied()) {
+        let points = deciles.iter().enumerate().flat_map(|(n, decile)| {
+            let y = f64::from(decile.p99);
+            [(n as f64, y), (n as f64 + 1.0, y)]
+        });
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(2)))
+            .map_err(|e| failed(&e))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+    }
+    let bound = f64::from(SIMULATED_SHORT_P99);
+    chart
+        .draw_series(LineSeries::new([(0.0, bound), (5.0, bound)], BLACK.mix(0.5).stroke_width(1)))
+        .map_err(|e| failed(&e))?
+        .label("SIGCOMM'18, simulated: the shorter half is below")
+        .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLACK.mix(0.5).stroke_width(1)));
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()
+        .map_err(|e| failed(&e))?;
+    root.present().map_err(|e| failed(&e))
+}

@@ -4,12 +4,12 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::world::{Outcome, Sample, Totals};
 
 /// Messages of similar length: a tenth of all.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Decile {
     /// The shortest, in bytes.
     pub shortest: u32,
@@ -27,10 +27,25 @@ pub struct Decile {
     pub p50_us: f64,
     /// 99 of 100.
     pub p99_us: f64,
+    /// What those near the 99th percentile (98th to 99.8th) waited for.
+    pub near_p99: Waits,
+}
+
+/// What messages waited for, in microseconds on average.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Waits {
+    /// At the sender: for the end of the packet that its card was sending.
+    pub sender_lag: f64,
+    /// At the sender: for other packets that went first.
+    pub sender_queue: f64,
+    /// In switches: for the end of packets of lower priorities.
+    pub switch_lag: f64,
+    /// In switches: for packets of the same and of higher priorities.
+    pub switch_queue: f64,
 }
 
 /// What came out of a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// What was run: the command's options.
     pub options: serde_json::Value,
@@ -48,6 +63,24 @@ fn quantile<T: Copy>(values: &[T], part: f64) -> T {
     values[index.clamp(1, values.len()) - 1]
 }
 
+fn waits(samples: &[Sample], from: f32, to: f32) -> Waits {
+    let near = samples.iter().filter(|sample| (from..=to).contains(&sample.slowdown));
+    let (mut sum, mut count) = (Waits::default(), 0.0);
+    for Sample { causes, .. } in near {
+        sum.sender_lag += f64::from(causes.sender_lag);
+        sum.sender_queue += f64::from(causes.sender_queue);
+        sum.switch_lag += f64::from(causes.switches.lag);
+        sum.switch_queue += f64::from(causes.switches.queue);
+        count += 1000.0;
+    }
+    Waits {
+        sender_lag: sum.sender_lag / count,
+        sender_queue: sum.sender_queue / count,
+        switch_lag: sum.switch_lag / count,
+        switch_queue: sum.switch_queue / count,
+    }
+}
+
 fn decile(samples: &[Sample]) -> Decile {
     let mut slowdowns: Vec<_> = samples.iter().map(|s| s.slowdown).collect();
     slowdowns.sort_unstable_by(f32::total_cmp);
@@ -63,6 +96,7 @@ fn decile(samples: &[Sample]) -> Decile {
         p999: quantile(&slowdowns, 0.999),
         p50_us: us(0.5),
         p99_us: us(0.99),
+        near_p99: waits(samples, quantile(&slowdowns, 0.98), quantile(&slowdowns, 0.998)),
     }
 }
 
@@ -79,6 +113,13 @@ impl Report {
         Self { options, totals, deciles, all }
     }
 
+    /// What was run, in short: the workload, and `sealed`.
+    pub fn name(&self) -> String {
+        let workload = self.options["workload"].as_str().unwrap_or("?").to_uppercase();
+        let sealed = self.options["sealed"].as_bool().unwrap_or(false);
+        workload + if sealed { ", sealed" } else { "" }
+    }
+
     /// For people.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -87,7 +128,7 @@ impl Report {
             text,
             "{} RPCs: {} completed, {} failed, {} abandoned, {} refused; {:.1} ms of virtual time, {} events\n\
              {} packets for {} needed, {} lost ({} for want of buffers); \
-             links {:.1} % busy, longest queue {} bytes",
+             links {:.1} % busy ({:.1} % of that with control packets), longest queue {} bytes",
             totals.rpcs,
             totals.completed,
             totals.failed,
@@ -100,6 +141,7 @@ impl Report {
             totals.lost,
             totals.overflowed,
             totals.link_load * 100.0,
+            totals.control * 100.0,
             totals.peak_queue,
         );
         let _ = writeln!(
@@ -116,6 +158,39 @@ impl Report {
                 decile.shortest, decile.longest, decile.count, decile.p50, decile.p99, decile.p999, decile.p50_us, decile.p99_us
             );
         }
+        if let Some(Decile { near_p99: waits, .. }) = self.deciles.first() {
+            let _ = writeln!(
+                text,
+                "the shortest tenth, near P99, waits for (us): the packet on the sender's link {:.2}, others there {:.2}, \
+                 lower priorities in switches {:.2}, others there {:.2}",
+                waits.sender_lag, waits.sender_queue, waits.switch_lag, waits.switch_queue
+            );
+        }
         text
     }
+}
+
+/// Several results side by side, for a document.
+pub fn markdown(reports: &[(String, Report)]) -> String {
+    let mut text = String::from("| tenth |");
+    let mut row = |cells: &mut dyn Iterator<Item = String>, first: &str| {
+        let cells: Vec<_> = cells.collect();
+        let _ = write!(text, "{first}");
+        cells.iter().for_each(|cell| {
+            let _ = write!(text, " {cell} |");
+        });
+        text.push('\n');
+    };
+    row(&mut reports.iter().map(|(name, _)| name.clone()), "");
+    row(&mut reports.iter().map(|_| "---:".into()), "|---|");
+    for tenth in 0..10 {
+        let mut cells = reports.iter().map(|(_, report)| match report.deciles.get(tenth) {
+            Some(d) => format!("{}: {:.2} {:.2}", d.longest, d.p50, d.p99),
+            None => String::new(),
+        });
+        row(&mut cells, &format!("| {} |", tenth + 1));
+    }
+    let busy = |report: &Report| format!("{:.1} %", report.totals.link_load * 100.0);
+    row(&mut reports.iter().map(|(_, report)| busy(report)), "| links busy |");
+    text
 }

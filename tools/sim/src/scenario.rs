@@ -40,8 +40,8 @@ pub enum Mode {
 /// When requests are made.
 #[derive(Clone, Copy, Debug)]
 pub enum Traffic {
-    /// Each host makes requests as a Poisson process, so that its link carries `load` (0 to 1) of what it can,
-    /// headers included, grants and acknowledgments not.
+    /// Each host makes requests as a Poisson process, so that its link carries `load` (0 to 1) of what it can: headers,
+    /// gaps between frames, grants and acknowledgments included.
     Load {
         /// How long messages are.
         workload: Workload,

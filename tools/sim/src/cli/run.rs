@@ -29,7 +29,7 @@ pub struct Options {
     /// How long messages are
     #[arg(long, short, value_enum, default_value = "w4")]
     workload: Workload,
-    /// Part of the hosts' links that messages fill, from 0 to 1, headers included
+    /// Part of the hosts' links that is used, from 0 to 1: headers, gaps and control packets included
     #[arg(long, short, default_value_t = 0.8)]
     load: f64,
     /// What is measured

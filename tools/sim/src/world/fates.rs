@@ -49,6 +49,8 @@ pub struct Fate {
     pub response: Message,
     /// When it was begun.
     pub began: Time,
+    /// How long the client's card was busy then with the packet that it was sending.
+    pub card_busy: u32,
     /// How often the server that now runs was given the request.
     pub executed: u8,
     /// How it ended.

@@ -13,6 +13,7 @@ use crate::check::{Invariant, Violation};
 use crate::faults::{Judge, Mishap};
 use crate::host::{Event, Host, Received, Setup, Time};
 use crate::ledger::Ledger;
+use crate::net::port::Wait;
 use crate::net::Network;
 use crate::packet::{mix, Digest, HostId};
 use crate::pool::{Handle, Pool};
@@ -67,6 +68,18 @@ struct Slot<H> {
     boots: u64,
 }
 
+/// What a message waited for beyond what an idle network takes, in nanoseconds; exact for messages of one packet, else of
+/// the packet that came last.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Causes {
+    /// At the sender: for the end of the packet that its card was sending.
+    pub sender_lag: u32,
+    /// At the sender: for other packets that went first.
+    pub sender_queue: u32,
+    /// In switches.
+    pub switches: Wait,
+}
+
 /// A message that was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -76,10 +89,12 @@ pub struct Sample {
     pub slowdown: f32,
     /// Nanoseconds.
     pub took: Time,
+    /// What it waited for.
+    pub causes: Causes,
 }
 
 /// What is counted in a run.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Totals {
     /// RPCs begun.
     pub rpcs: u64,
@@ -107,8 +122,11 @@ pub struct Totals {
     pub time: Time,
     /// Most bytes that waited at a switch's port.
     pub peak_queue: u64,
-    /// Part of the hosts' uplinks that was used while requests were made, headers and control packets included.
+    /// Part of the hosts' uplinks that was used from the end of the warm-up until requests ended: whole frames of all kinds,
+    /// and the gaps between them.
     pub link_load: f64,
+    /// The part of that which control packets had, from 0 to 1.
+    pub control: f64,
 }
 
 /// What a run ended with.
@@ -153,8 +171,13 @@ pub struct World<H> {
     think: Random,
     totals: Totals,
     samples: Vec<Sample>,
-    /// Bytes sent by hosts when requests ended.
-    sent_in_time: Option<u64>,
+    /// How long the packet waited that was handed to a host last.
+    waited: Wait,
+    /// Bytes sent by hosts, as they are on the wire: DATA, and control packets.
+    sent: [u64; 2],
+    /// All of them when the measured time began, and when requests ended.
+    sent_from: Option<(Time, u64)>,
+    sent_to: Option<(Time, u64)>,
     violation: Option<Violation>,
     /// The diary, if there is to be one.
     pub trace: Option<Trace>,
@@ -188,7 +211,10 @@ impl<H: Host> World<H> {
             think: stream(2),
             totals: Totals::default(),
             samples: Vec::new(),
-            sent_in_time: None,
+            waited: Wait::default(),
+            sent: [0; 2],
+            sent_from: None,
+            sent_to: None,
             violation: None,
             trace: None,
             scenario,
@@ -550,12 +576,14 @@ impl<H: Host> World<H> {
         let hosts = usize::from(self.scenario.topology.hosts());
         let ports = self.net.ports();
         totals.peak_queue = ports[hosts..].iter().map(|port| port.peak).max().unwrap_or(0);
-        let sent =
-            self.sent_in_time.unwrap_or_else(|| ports[..hosts].iter().map(|port| port.sent).sum());
-        let span = self.scenario.duration.min(self.now).max(1);
+        let [data, control] = self.sent;
+        let (from, before) = self.sent_from.unwrap_or((0, 0));
+        let (to, sent) = self.sent_to.unwrap_or((self.now, data + control));
+        let span = to.saturating_sub(from).max(1);
         let could =
             self.scenario.topology.host_bps as f64 / 8.0 * hosts as f64 * (span as f64 / 1e9);
-        totals.link_load = sent as f64 / could;
+        totals.link_load = (sent - before) as f64 / could;
+        totals.control = control as f64 / (data + control).max(1) as f64;
         Outcome { totals, samples: std::mem::take(&mut self.samples) }
     }
 }

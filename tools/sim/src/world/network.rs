@@ -6,7 +6,7 @@ use super::{Happening, World};
 use crate::check::Invariant;
 use crate::faults::Verdict;
 use crate::host::Host;
-use crate::net::port::Offer;
+use crate::net::port::{Offer, Served};
 use crate::net::Node;
 use crate::packet::HostId;
 use crate::pool::Handle;
@@ -39,6 +39,8 @@ impl<H: Host> World<H> {
                 }
             }
             let bytes = packet.wire_len();
+            let kind = usize::from(packet.payload.len == 0);
+            self.sent[kind] += u64::from(bytes);
             let handle = self.pool.put(packet);
             // A card has one queue.
             self.offer(card, handle, 0, bytes);
@@ -57,7 +59,8 @@ impl<H: Host> World<H> {
         let port = self.net.port(card);
         let free = port.busy_until();
         let slot = &mut self.hosts[usize::from(id)];
-        if sent > 0 && port.queued() == 0 && !slot.card_planned {
+        // Also if something else, at the very time for which this was planned last, came before and sent already.
+        if free > self.now && port.queued() == 0 && !slot.card_planned {
             slot.card_planned = true;
             self.queue.push(free, Happening::Card(id));
         }
@@ -84,8 +87,9 @@ impl<H: Host> World<H> {
     /// A port's link is free.
     pub(super) fn serve(&mut self, port: usize) {
         let out = self.net.port(port);
-        if let Some((packet, arrives, again)) = out.serve(self.now) {
+        if let Some(Served { packet, arrives, again, wait }) = out.serve(self.now) {
             let to = out.to;
+            self.pool.get_mut(packet).waited.add(wait);
             self.queue.push(arrives, Happening::Arrive(packet, to));
             if let Some(at) = again {
                 self.queue.push(at, Happening::Serve(port as u32));
@@ -166,6 +170,7 @@ impl<H: Host> World<H> {
         }
         self.pool.free(handle);
         self.note(trace::name_of(&packet), || format!("receive {}", trace::describe(&packet)));
+        self.waited = packet.waited;
         if let Some(grants) = &mut self.grants {
             grants.received(&packet);
         }

@@ -3,7 +3,7 @@
 //! What programs do: they ask, answer, and give up.
 
 use super::fates::{End, Fate, Name};
-use super::{Happening, Sample, World, HEADER};
+use super::{Causes, Happening, Sample, World, HEADER};
 use crate::check::Invariant;
 use crate::host::{Host, Received, Time};
 use crate::packet::{mix, HostId, Message, ETHERNET, IP};
@@ -65,22 +65,18 @@ impl<H: Host> World<H> {
 
     fn plan_next(&mut self, host: HostId) {
         let Some((_, gap)) = self.lengths else { return };
+        let [data, control] = self.sent;
+        // The load counts control packets, too: how many those are, is seen.
+        let gap = gap * (1.0 + control as f64 / data.max(1) as f64);
         let at = self.now + self.arrivals.exponential(gap) as Time;
+        let sent = (self.now, data + control);
+        if self.now >= self.scenario.warmup {
+            self.sent_from.get_or_insert(sent);
+        }
         if at < self.scenario.duration {
             self.queue.push(at, Happening::Request(host));
-        } else {
-            self.note_sent();
-        }
-    }
-
-    /// Requests end about now: what was sent so far is what the load was.
-    fn note_sent(&mut self) {
-        if self.sent_in_time.is_none() && self.now * 10 > self.scenario.duration * 9 {
-            let hosts = self.hosts.len();
-            let sent: u64 = self.net.ports()[..hosts].iter().map(|port| port.sent).sum();
-            // Scaled to the whole of the duration.
-            let span = self.now.max(1) as f64;
-            self.sent_in_time = Some((sent as f64 / span * self.scenario.duration as f64) as u64);
+        } else if self.now * 10 > self.scenario.duration * 9 {
+            self.sent_to.get_or_insert(sent);
         }
     }
 
@@ -144,6 +140,8 @@ impl<H: Host> World<H> {
         let content = |side: u64| mix(self.seed ^ mix((count << 1) | side));
         let request = Message { length: request, content: content(0) };
         let response = Message { length: response, content: content(1) };
+        let card = self.net.card(client);
+        let card_busy = self.net.port(card).busy_until().saturating_sub(self.now) as u32;
         let started = self.call(client, |host, now| host.start(now, server, request));
         let id = match started {
             Ok(id) => id,
@@ -171,6 +169,7 @@ impl<H: Host> World<H> {
             request,
             response,
             began: self.now,
+            card_busy,
             executed: 0,
             end: None,
             retired: false,
@@ -283,7 +282,12 @@ impl<H: Host> World<H> {
             length = length.max(response);
         }
         let took = self.now - fate.began;
-        self.samples.push(Sample { length, slowdown: took as f32 / ideal as f32, took });
+        let switches = self.waited;
+        let waited = took.saturating_sub(ideal) as u32;
+        let at_sender = waited.saturating_sub(switches.lag + switches.queue);
+        let sender_lag = fate.card_busy.min(at_sender);
+        let causes = Causes { sender_lag, sender_queue: at_sender - sender_lag, switches };
+        self.samples.push(Sample { length, slowdown: took as f32 / ideal as f32, took, causes });
     }
 
     /// After the last RPC of a round, the next round.

@@ -217,10 +217,10 @@ impl Host for Full {
             grants: Grants::new(limits),
             limits,
             learner: Learner::new(setup.seed as u16 | 1),
-            // Timers are exact here, so the device's queue can be as short as a packet.
+            // Timers are exact here, so the device's queue can be as short as the packet that is being sent.
             pacer: Pacer::new(pacer::Limits {
                 speed: setup.link_bps,
-                queue: 20,
+                queue: 1,
                 ..setup.config.pacer
             }),
             typical: Path::new(),
