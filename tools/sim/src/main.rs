@@ -16,12 +16,15 @@ enum Command {
     Run(cli::run::Options),
     /// Small networks with mixed faults, a different one for each seed; what must hold is checked.
     Faults(cli::faults::Options),
+    /// Several results of `run` as one table and one plot.
+    Summary(cli::summary::Options),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Run(options) => cli::run::run(&options),
         Command::Faults(options) => cli::faults::run(&options),
+        Command::Summary(options) => cli::summary::run(&options),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
