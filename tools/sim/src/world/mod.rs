@@ -175,6 +175,9 @@ pub struct World<H> {
     waited: Wait,
     /// Bytes sent by hosts, as they are on the wire: DATA, and control packets.
     sent: [u64; 2],
+    /// What both were when the share of control packets was looked at last, and that share, relative to DATA.
+    looked: (Time, [u64; 2]),
+    control_share: f64,
     /// All of them when the measured time began, and when requests ended.
     sent_from: Option<(Time, u64)>,
     sent_to: Option<(Time, u64)>,
@@ -213,6 +216,8 @@ impl<H: Host> World<H> {
             samples: Vec::new(),
             waited: Wait::default(),
             sent: [0; 2],
+            looked: (0, [0; 2]),
+            control_share: 0.0,
             sent_from: None,
             sent_to: None,
             violation: None,

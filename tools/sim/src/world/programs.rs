@@ -14,6 +14,9 @@ use crate::workload::Lengths;
 /// The longest message there can be.
 const LONGEST: u32 = homa_core::wire::MAX_MESSAGE;
 
+/// The share of control packets is looked at so often.
+const LOOK: Time = 100_000;
+
 /// Mostly short messages, some long, a few very long.
 fn mixed(random: &mut Random, longest: u32) -> u32 {
     let reach = match random.below(20) {
@@ -66,8 +69,14 @@ impl<H: Host> World<H> {
     fn plan_next(&mut self, host: HostId) {
         let Some((_, gap)) = self.lengths else { return };
         let [data, control] = self.sent;
-        // The load counts control packets, too: how many those are, is seen.
-        let gap = gap * (1.0 + control as f64 / data.max(1) as f64);
+        // The load counts control packets, too: how many those are at present, is seen. (At first many, as nobody knows
+        // anybody's cutoffs.)
+        let (since, before) = self.looked;
+        if self.now - since > LOOK && data > before[0] {
+            self.control_share = (control - before[1]) as f64 / (data - before[0]) as f64;
+            self.looked = (self.now, self.sent);
+        }
+        let gap = gap * (1.0 + self.control_share);
         let at = self.now + self.arrivals.exponential(gap) as Time;
         let sent = (self.now, data + control);
         if self.now >= self.scenario.warmup {
