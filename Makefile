@@ -26,7 +26,7 @@ help:
 	@echo 'make test-nic  the kernel'\''s mlx5 driver on the model of a ConnectX (tools/nic-model)'
 	@echo 'make test-nic-ktls  its TLS offload between two VMs, with the driver of mlx5-patches'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
-	@echo 'make sim     the simulator: 12,000 seeds of faults, W2 to W5 on 144 hosts (long)'
+	@echo 'make sim     the simulator: 12,000 seeds of faults, W1 to W5 on 144 hosts (long)'
 	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
 	@echo 'make lint    rustfmt, clippy, checkpatch, shellcheck, ways to a panic'
 	@echo 'make stats   size of the module, lines and unsafe blocks per folder'
