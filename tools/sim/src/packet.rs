@@ -134,7 +134,7 @@ pub struct Packet {
     pub header: [u8; MAX_HEADER],
     /// What follows it.
     pub payload: Payload,
-    /// How long it has waited in cards and switches so far.
+    /// How long it has waited in switches so far.
     pub waited: Wait,
 }
 

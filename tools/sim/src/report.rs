@@ -194,3 +194,35 @@ pub fn markdown(reports: &[(String, Report)]) -> String {
     row(&mut reports.iter().map(|(_, report)| busy(report)), "| links busy |");
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Causes;
+
+    #[test]
+    fn tenths_in_a_table_of_what_was_written() -> Result<(), serde_json::Error> {
+        let sample = |length: u32| {
+            let causes = Causes { sender_lag: length * 1000, ..Causes::default() };
+            Sample { length, slowdown: length as f32, took: u64::from(length) * 1000, causes }
+        };
+        let samples = (1..=1000).rev().map(sample).collect();
+        let totals = Totals { link_load: 0.8, ..Totals::default() };
+        let options = serde_json::json!({ "workload": "w4", "sealed": true });
+        let report = Report::new(options, Outcome { totals, samples });
+        let text = serde_json::to_string(&report)?;
+        let report: Report = serde_json::from_str(&text)?;
+        let first = &report.deciles[0];
+        assert_eq!((first.shortest, first.longest, first.count), (1, 100, 100));
+        assert_eq!((first.p50, first.p99, first.p999), (50.0, 99.0, 100.0));
+        assert_eq!(first.near_p99.sender_lag, 99.0);
+        let table = markdown(&[(report.name(), report)]);
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["| tenth | W4, sealed |", "|---| ---: |", "| 1 | 100: 50.00 99.00 |"]
+        );
+        assert_eq!(lines[11..], ["| 10 | 1000: 950.00 999.00 |", "| links busy | 80.0 % |"]);
+        Ok(())
+    }
+}

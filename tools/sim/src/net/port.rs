@@ -76,16 +76,14 @@ pub struct Port {
     waiting: u8,
     queued: u64,
     busy_until: Time,
-    /// What was rounded off then: parts of a nanosecond, of which `bps` are a whole one. Or else a port that is busy for
-    /// long would fall behind what its host reckons, and a queue would grow that nobody knows of.
+    /// What was rounded off then: parts of a nanosecond, of which `bps` are a whole one. If it were lost, a port that is
+    /// busy for long would fall behind what its host reckons, and a queue would grow that nobody knows of.
     fraction: u64,
     /// The priority of what is being sent.
     sending: usize,
     serving: bool,
     /// Most bytes that ever waited.
     pub peak: u64,
-    /// Bytes sent.
-    pub sent: u64,
 }
 
 impl Port {
@@ -100,11 +98,10 @@ impl Port {
             waiting: 0,
             queued: 0,
             busy_until: 0,
-            fraction: 0,
+            fraction: bps - 1,
             sending: 0,
             serving: false,
             peak: 0,
-            sent: 0,
         }
     }
 
@@ -159,7 +156,6 @@ impl Port {
 
     /// Occupies the link. Returns when the last bit is at its end.
     fn send(&mut self, now: Time, bytes: u32) -> Time {
-        self.sent += u64::from(bytes);
         if self.busy_until != now {
             // Rounded up, if nothing went before.
             self.fraction = self.bps - 1;
@@ -197,5 +193,18 @@ mod tests {
         assert_eq!(port.offer(550, 8, 0, 100), Offer::Queued(Some(600)));
         assert_eq!(port.serve(600), served(8, 710, None, 0, 50));
         assert_eq!(port.offer(700, 9, 0, 100), Offer::Sent(810));
+    }
+
+    #[test]
+    fn fractions_of_time_are_not_lost() {
+        // 307.6 ns each, so 1538 for five.
+        let mut port = Port::new(Node::Host(1), 40_000_000_000, 0, u64::MAX);
+        let mut now = 1000;
+        for end in [1308, 1616, 1923, 2231, 2538] {
+            assert_eq!(port.offer(now, 0, 0, 1538), Offer::Sent(end));
+            now = end;
+        }
+        // After a pause it is rounded up again.
+        assert_eq!(port.offer(5000, 0, 0, 1538), Offer::Sent(5308));
     }
 }

@@ -171,16 +171,16 @@ pub struct World<H> {
     think: Random,
     totals: Totals,
     samples: Vec<Sample>,
-    /// How long the packet waited that was handed to a host last.
+    /// How long the packet waited in switches that was handed to a host last.
     waited: Wait,
     /// Bytes sent by hosts, as they are on the wire: DATA, and control packets.
     sent: [u64; 2],
     /// What both were when the share of control packets was looked at last, and that share, relative to DATA.
     looked: (Time, [u64; 2]),
     control_share: f64,
-    /// All of them when the measured time began, and when requests ended.
-    sent_from: Option<(Time, u64)>,
-    sent_to: Option<(Time, u64)>,
+    /// What both were when the measured time began, and when requests ended.
+    sent_from: Option<(Time, [u64; 2])>,
+    sent_to: Option<(Time, [u64; 2])>,
     violation: Option<Violation>,
     /// The diary, if there is to be one.
     pub trace: Option<Trace>,
@@ -581,14 +581,14 @@ impl<H: Host> World<H> {
         let hosts = usize::from(self.scenario.topology.hosts());
         let ports = self.net.ports();
         totals.peak_queue = ports[hosts..].iter().map(|port| port.peak).max().unwrap_or(0);
-        let [data, control] = self.sent;
-        let (from, before) = self.sent_from.unwrap_or((0, 0));
-        let (to, sent) = self.sent_to.unwrap_or((self.now, data + control));
+        let (from, before) = self.sent_from.unwrap_or((0, [0; 2]));
+        let (to, after) = self.sent_to.unwrap_or((self.now, self.sent));
+        let [data, control] = [0, 1].map(|kind| (after[kind] - before[kind]) as f64);
         let span = to.saturating_sub(from).max(1);
         let could =
             self.scenario.topology.host_bps as f64 / 8.0 * hosts as f64 * (span as f64 / 1e9);
-        totals.link_load = (sent - before) as f64 / could;
-        totals.control = control as f64 / (data + control).max(1) as f64;
+        totals.link_load = (data + control) / could;
+        totals.control = control / (data + control).max(1.0);
         Outcome { totals, samples: std::mem::take(&mut self.samples) }
     }
 }

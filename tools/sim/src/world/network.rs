@@ -89,7 +89,9 @@ impl<H: Host> World<H> {
         let out = self.net.port(port);
         if let Some(Served { packet, arrives, again, wait }) = out.serve(self.now) {
             let to = out.to;
-            self.pool.get_mut(packet).waited.add(wait);
+            if port >= self.hosts.len() {
+                self.pool.get_mut(packet).waited.add(wait);
+            }
             self.queue.push(arrives, Happening::Arrive(packet, to));
             if let Some(at) = again {
                 self.queue.push(at, Happening::Serve(port as u32));

@@ -78,7 +78,7 @@ impl<H: Host> World<H> {
         }
         let gap = gap * (1.0 + self.control_share);
         let at = self.now + self.arrivals.exponential(gap) as Time;
-        let sent = (self.now, data + control);
+        let sent = (self.now, self.sent);
         if self.now >= self.scenario.warmup {
             self.sent_from.get_or_insert(sent);
         }
