@@ -53,6 +53,15 @@ struct Outgoing {
     limit: ResponseLimit,
 }
 
+impl Outgoing {
+    /// Of which `unscheduled` bytes need no grant; and the first record, as in the kernel, which sends whole segments: without
+    /// it nothing is authenticated, and so nothing granted.
+    fn progress(&self, unscheduled: u32) -> MsgOut {
+        let first = self.layout.record(0).map_or(0, |first| first.stream.end);
+        MsgOut::new(self.layout.stream_length(), unscheduled.max(first))
+    }
+}
+
 /// An RPC, and the model of its messages' bytes.
 struct State {
     core: Rpc,
@@ -258,7 +267,7 @@ impl Host for Full {
         let at_once = window.saturating_mul(u32::from(self.limits.overcommit));
         let at_once = at_once.min(self.limits.max_incoming);
         out.limit = ResponseLimit::for_client(outstanding, at_once, unscheduled);
-        let mut progress = MsgOut::new(out.layout.stream_length(), unscheduled);
+        let mut progress = out.progress(unscheduled);
         if let Some(first) = out.layout.record(0) {
             progress.set_probe(first.stream.end);
         }
@@ -285,7 +294,7 @@ impl Host for Full {
         let Some(out) = self.outgoing(key, response, 0) else { return false };
         let Some(rpc) = self.rpcs.get_mut(&key) else { return false };
         let unscheduled = rpc.core.unscheduled_response(unscheduled);
-        if !rpc.core.reply(now, &config, MsgOut::new(out.layout.stream_length(), unscheduled)) {
+        if !rpc.core.reply(now, &config, out.progress(unscheduled)) {
             return false;
         }
         rpc.out = Some(out);
