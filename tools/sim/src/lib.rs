@@ -26,5 +26,4 @@ pub mod sabotage;
 pub mod scenario;
 pub mod trace;
 pub mod trial;
-pub mod workload;
 pub mod world;

@@ -9,7 +9,7 @@ use plotters::prelude::*;
 
 use crate::published::{measured, SIMULATED_SHORT_P99};
 use crate::report::Decile;
-use crate::workload::Workload;
+use homa_workload::Workload;
 
 const OURS: RGBColor = RGBColor(0xb2, 0x18, 0x2b);
 const MEDIAN: RGBColor = RGBColor(0xf4, 0xa5, 0x82);

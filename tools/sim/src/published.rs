@@ -13,7 +13,7 @@
 
 use serde::Serialize;
 
-use crate::workload::Workload;
+use homa_workload::Workload;
 
 /// Simulated: P99 of the slowdown of the shorter half of all messages, at 80 % load, is at most this.
 pub const SIMULATED_SHORT_P99: f32 = 2.2;

@@ -8,7 +8,7 @@ use crate::faults::Weather;
 use crate::host::Time;
 use crate::net::Topology;
 use crate::packet::HostId;
-use crate::workload::Workload;
+use homa_workload::Workload;
 
 /// One microsecond.
 pub const US: Time = 1000;

@@ -12,8 +12,8 @@ use homa_sim::plot;
 use homa_sim::published;
 use homa_sim::report::Report;
 use homa_sim::scenario::{Mode, Pattern, Scenario, Traffic, MS};
-use homa_sim::workload::Workload;
 use homa_sim::world::World;
+use homa_workload::Workload;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

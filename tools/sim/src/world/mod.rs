@@ -21,10 +21,10 @@ use crate::queue::Queue;
 use crate::random::Random;
 use crate::scenario::{Scenario, SECOND};
 use crate::trace::Trace;
-use crate::workload::Lengths;
 use fates::{End, Fates, Name};
 use grants::Grants;
 use homa_core::msgin::Range;
+use homa_workload::Lengths;
 
 /// What can happen.
 #[derive(Clone, Copy, Debug)]

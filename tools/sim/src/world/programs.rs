@@ -9,7 +9,7 @@ use crate::host::{Host, Received, Time};
 use crate::packet::{mix, HostId, Message, ETHERNET, IP};
 use crate::random::Random;
 use crate::scenario::{Mode, Pattern, Traffic};
-use crate::workload::Lengths;
+use homa_workload::Lengths;
 
 /// The longest message there can be.
 const LONGEST: u32 = homa_core::wire::MAX_MESSAGE;
@@ -95,7 +95,7 @@ impl<H: Host> World<H> {
             Traffic::Load { .. } => {
                 self.plan_next(client);
                 let Some((lengths, _)) = self.lengths else { return };
-                let length = lengths.draw(&mut self.arrivals);
+                let length = lengths.quantile(self.arrivals.unit());
                 let server = self.other_host(client);
                 let (request, response) = match self.scenario.mode {
                     Mode::OneWay => (length, 1),
