@@ -106,17 +106,17 @@ impl Skb {
         let mut next = unsafe { mem::replace(&mut (*self.shinfo()).frag_list, ptr::null_mut()) };
         let mut failed = false;
         while let Some(skb) = NonNull::new(next) {
-            // SAFETY: packets on a frag_list are valid, linked by `next`, and what they count as is part of what
-            // the first one counts as. `shim_skb_share_check` gives one that has no other user, or frees it.
+            // SAFETY: packets on a frag_list are valid, linked by `next`, and what they count as is part of what the
+            // first one counts as. A tap's clone of the first one has the same list (`pskb_expand_head` only took
+            // references), so that nothing of it may change before `shim_skb_share_check`, which gives a packet
+            // that has no other user, or gives up our reference.
             unsafe {
-                next = mem::replace(
-                    &mut (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next,
-                    ptr::null_mut(),
-                );
+                next = (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next;
                 self.uncount_nonlinear((*skb.as_ptr()).len, (*skb.as_ptr()).truesize);
                 let skb_iif = self.meta().skb_iif;
                 match NonNull::new(bindings::shim_skb_share_check(skb.as_ptr(), gfp(GFP_ATOMIC))) {
                     Some(skb) => {
+                        (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next = ptr::null_mut();
                         let mut skb = SkBuff::from_raw(skb);
                         skb.meta_mut().skb_iif = skb_iif;
                         queue.push_back(skb);
