@@ -14,6 +14,10 @@
 //!
 //! The least of the last ten to twenty seconds counts: routes change.
 //!
+//! The link that counts is the slowest on the path, which need not be ours. What long messages were carried with tells
+//! ([`Pace`]): all of these are lower bounds, as a message may also wait for its turn, so the most is the best. The speed of our link is an
+//! upper bound. A window is made for twice what was seen, so that it never is what limits a message for long.
+//!
 //! Where bytes are lost, less is sent: a path may have a slower link than ours, or a short queue. The share of the full
 //! window halves with a loss, once in a round trip, and grows with what arrives.
 
@@ -32,6 +36,67 @@ const WHOLE: u16 = 1024;
 const LEAST: u16 = WHOLE / 32;
 /// Grows by so much with each window that arrives.
 const GROWTH: u32 = 32;
+
+/// How fast a message is carried: bytes that came, or were granted to us, and the time that took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace(Option<(u32, u64)>);
+
+/// So many bytes in so many nanoseconds, at least: what came in one go, because somebody held it back, tells nothing. (On links of 100
+/// Gbit/s no message takes so long, and none needs to.)
+const PACE_BYTES: u32 = 32_768;
+const PACE_NS: u64 = 100_000;
+
+impl Pace {
+    /// Nothing came yet.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Everything below `offset` is there now; bits per second since the last time that something was said.
+    pub fn at(&mut self, now: u64, offset: u32) -> Option<u64> {
+        self.0.take_if(|(start, _)| *start > offset);
+        let (start, began) = *self.0.get_or_insert((offset, now));
+        let (bytes, ns) = (offset.saturating_sub(start), now.saturating_sub(began));
+        let ns = NonZero::new(ns).filter(|ns| bytes >= PACE_BYTES && ns.get() >= PACE_NS)?;
+        self.0 = Some((offset, now));
+        Some(u64::from(bytes).saturating_mul(8 * 1_000_000_000) / ns)
+    }
+}
+
+/// The most that a path was seen to carry, in bits per second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    /// In this period and in the one before; 0: nothing was seen.
+    most: [u64; 2],
+    began: u64,
+}
+
+impl Carried {
+    const fn new() -> Self {
+        Self { most: [0; 2], began: 0 }
+    }
+
+    fn sample(&mut self, now: u64, speed: u64) {
+        let [this, _] = self.most;
+        if now.saturating_sub(self.began) >= PERIOD {
+            self.began = now;
+            self.most = [speed, this];
+        } else if speed > this {
+            let [this, _] = &mut self.most;
+            *this = speed;
+        }
+    }
+
+    /// What to make windows for, if the link has `speed` (0: unknown): 0 if that is not known, either.
+    fn bound(&self, speed: u64) -> u64 {
+        let [this, last] = self.most;
+        match (this.max(last).saturating_mul(2), speed) {
+            (0, speed) => speed,
+            (seen, 0) => seen,
+            (seen, speed) => seen.min(speed),
+        }
+    }
+}
 
 /// How much of a window is used in one direction.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +163,8 @@ pub struct Path {
     pub incoming: Share,
     /// Of what we send to it: unscheduled bytes.
     pub outgoing: Share,
+    carried_in: Carried,
+    carried_out: Carried,
 }
 
 impl Path {
@@ -112,6 +179,8 @@ impl Path {
             deviation: 0,
             incoming: Share::new(),
             outgoing: Share::new(),
+            carried_in: Carried::new(),
+            carried_out: Carried::new(),
         }
     }
 
@@ -135,6 +204,16 @@ impl Path {
         let off = ns.abs_diff(self.smoothed);
         self.deviation = (self.deviation - self.deviation / 4).saturating_add(off / 4);
         self.smoothed = (self.smoothed - self.smoothed / 8).saturating_add(ns / 8).max(1);
+    }
+
+    /// A message from the other host came with so many bits per second ([`Pace`]).
+    pub fn carried_in(&mut self, now: u64, speed: u64) {
+        self.carried_in.sample(now, speed);
+    }
+
+    /// The same for one to the other host.
+    pub fn carried_out(&mut self, now: u64, speed: u64) {
+        self.carried_out.sample(now, speed);
     }
 
     /// The shortest round trip, as far as is known.
@@ -165,7 +244,7 @@ impl Path {
 
     /// How much of a message to send to the other host unasked, over a link of `speed` bits per second (0: unknown).
     pub fn unscheduled(&self, speed: u64, config: &Config) -> u32 {
-        let whole = match self.rtt_bytes(speed) {
+        let whole = match self.rtt_bytes(self.carried_out.bound(speed)) {
             // The samples are of small packets: a full one takes longer, at each hop.
             Some(bytes) => bytes
                 .saturating_add(config.window_slack / 2)
@@ -183,7 +262,7 @@ impl Path {
 
     /// The same if nothing is lost.
     pub fn full_window(&self, speed: u64, config: &Config) -> u32 {
-        match self.rtt_bytes(speed) {
+        match self.rtt_bytes(self.carried_in.bound(speed)) {
             // A grant comes with each third of a window, so it must reach further by that.
             Some(bytes) => bytes
                 .saturating_add(bytes / 2)
@@ -294,6 +373,44 @@ mod tests {
         assert_eq!(path.least(), Some(40_000));
         path.sample(3 * PERIOD + 30, 45_000);
         assert_eq!(path.least(), Some(45_000));
+    }
+
+    #[test]
+    fn windows_follow_the_slowest_link() {
+        let config = Config::default();
+        let mut path = Path::new();
+        path.sample(1, 1_000_000);
+        let whole = path.unscheduled(GBIT, &config);
+        // 100 Mbit/s are 12,500 bytes in a round trip.
+        path.carried_in(1, GBIT / 10);
+        assert_eq!(path.unscheduled(GBIT, &config), whole);
+        assert_eq!(path.window(GBIT, &config), 37_500 + config.window_slack);
+        path.carried_out(1, GBIT / 10);
+        path.carried_out(2, GBIT / 100);
+        for speed in [0, GBIT] {
+            assert_eq!(path.unscheduled(speed, &config), 25_000 + config.window_slack / 2);
+        }
+        // Our own link is an upper bound.
+        path.carried_out(3, 10 * GBIT);
+        assert_eq!(path.unscheduled(GBIT, &config), whole);
+        // What was seen long ago is forgotten.
+        path.sample(2 * PERIOD, 1_000_000);
+        path.carried_out(PERIOD + 10, GBIT / 10);
+        path.carried_out(2 * PERIOD + 20, GBIT / 10);
+        assert_eq!(path.unscheduled(GBIT, &config), 25_000 + config.window_slack / 2);
+    }
+
+    #[test]
+    fn a_pace_needs_bytes_and_time() {
+        let mut pace = Pace::new();
+        assert_eq!(pace.at(1000, 50_000), None);
+        assert_eq!(pace.at(1001, 500_000), None);
+        assert_eq!(pace.at(1000 + PACE_NS, 550_000), Some(500_000 * 8 * 10_000));
+        assert_eq!(pace.at(1_000_000_000, 560_000), None);
+        assert_eq!(pace.at(1000 + PACE_NS + 1_000_000_000, 650_000), Some(800_000));
+        // Another message; and a clock that stands still.
+        assert_eq!(pace.at(u64::MAX, 0), None);
+        assert_eq!(pace.at(0, u32::MAX), None);
     }
 
     #[test]

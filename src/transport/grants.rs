@@ -30,12 +30,16 @@ pub(super) fn report(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, state: &mut State
 }
 
 fn report_slow(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, state: &mut State) -> bool {
+    let now = now_ns();
     if let Some(ns) = state.core.take_round_trip() {
-        rpc.peer.round_trip(now_ns(), ns);
+        rpc.peer.round_trip(now, ns);
+    }
+    if let Some(speed) = state.core.pace_in(now) {
+        rpc.peer.carried_in(now, speed);
     }
     let (window, rto, reordering) = rpc.peer.window();
     if !state.core.is_scheduled() {
-        state.core.set_rto(now_ns(), rto, reordering);
+        state.core.set_rto(now, rto, reordering);
     }
     let handle = || Granted { endpoint: endpoint.clone(), rpc: rpc.clone() };
     let mut grants = endpoint.ns.grants.lock();

@@ -90,6 +90,19 @@ impl Rpc {
         self.round_trip.take()
     }
 
+    /// How fast the incoming message comes, in bits per second, if that is known now ([`Path::carried_in`](super::super::window::Path::carried_in)):
+    /// to be asked when a report is due.
+    pub fn pace_in(&mut self, now: u64) -> Option<u64> {
+        let received = self.msgin.as_ref()?.received();
+        self.pace.at(now, received)
+    }
+
+    /// How fast the outgoing message is granted: to be asked after each GRANT.
+    pub fn pace_out(&mut self, now: u64) -> Option<u64> {
+        let granted = self.out.as_ref()?.granted();
+        self.pace.at(now, granted)
+    }
+
     /// Is the message with the scheduler?
     pub fn is_scheduled(&self) -> bool {
         self.token.is_some()

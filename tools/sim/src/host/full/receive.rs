@@ -151,6 +151,8 @@ impl Full {
         }
         let Some(rpc) = self.rpcs.get_mut(&key) else { return };
         let round_trip = rpc.core.take_round_trip();
+        let due = rpc.core.is_report_due();
+        let pace = due.then(|| rpc.core.pace_in(now)).flatten();
         if rpc.core.role() == Role::Client && rpc.core.phase() != rpc::Phase::Sending {
             // The response began: the request is not needed any more.
             rpc.out = None;
@@ -165,6 +167,9 @@ impl Full {
         let window = peer.path.window(speed, &config);
         let full = peer.path.full_window(speed, &config);
         peer.path.incoming.arrived(kept.len(), full);
+        if let Some(speed) = pace {
+            peer.path.carried_in(now, speed);
+        }
         if let Some(ns) = round_trip {
             peer.path.sample(now, ns);
             self.typical.sample(now, ns);
@@ -351,7 +356,11 @@ impl Full {
         };
         let action = match control {
             Control::Grant { offset, priority } => {
-                rpc.core.handle_grant_at(now, *offset, *priority)
+                let action = rpc.core.handle_grant_at(now, *offset, *priority);
+                if let Some(speed) = rpc.core.pace_out(now) {
+                    self.peer(key.0).path.carried_out(now, speed);
+                }
+                action
             }
             Control::Resend { offset, length, .. } => {
                 rpc.core.handle_resend(now, *offset, length.unwrap_or(u32::MAX))
