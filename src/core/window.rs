@@ -87,13 +87,15 @@ impl Carried {
         }
     }
 
-    /// What to make windows for, if the link has `speed` (0: unknown): 0 if that is not known, either.
-    fn bound(&self, speed: u64) -> u64 {
+    /// What to make windows for, if the link has `speed` (0: unknown): 0 if that is not known, either. And how small they may be: as
+    /// the administrator wants, unless that is more than such a path can take.
+    fn bound(&self, speed: u64, config: &Config) -> (u64, u32) {
         let [this, last] = self.most;
-        match (this.max(last).saturating_mul(2), speed) {
-            (0, speed) => speed,
-            (seen, 0) => seen,
-            (seen, speed) => seen.min(speed),
+        let seen = this.max(last).saturating_mul(2);
+        if seen != 0 && (speed == 0 || seen < speed) {
+            (seen, config.slow_min.min(config.unscheduled_min))
+        } else {
+            (speed, config.unscheduled_min)
         }
     }
 }
@@ -244,12 +246,12 @@ impl Path {
 
     /// How much of a message to send to the other host unasked, over a link of `speed` bits per second (0: unknown).
     pub fn unscheduled(&self, speed: u64, config: &Config) -> u32 {
-        let whole = match self.rtt_bytes(self.carried_out.bound(speed)) {
+        let (speed, least) = self.carried_out.bound(speed, config);
+        let whole = match self.rtt_bytes(speed) {
             // The samples are of small packets: a full one takes longer, at each hop.
-            Some(bytes) => bytes
-                .saturating_add(config.window_slack / 2)
-                .min(config.unscheduled_max)
-                .max(config.unscheduled_min),
+            Some(bytes) => {
+                bytes.saturating_add(config.window_slack / 2).min(config.unscheduled_max).max(least)
+            }
             None => config.unscheduled,
         };
         self.outgoing.of(whole, config.probe)
@@ -262,13 +264,14 @@ impl Path {
 
     /// The same if nothing is lost.
     pub fn full_window(&self, speed: u64, config: &Config) -> u32 {
-        match self.rtt_bytes(self.carried_in.bound(speed)) {
+        let (speed, least) = self.carried_in.bound(speed, config);
+        match self.rtt_bytes(speed) {
             // A grant comes with each third of a window, so it must reach further by that.
             Some(bytes) => bytes
                 .saturating_add(bytes / 2)
                 .saturating_add(config.window_slack)
                 .min(config.window_max)
-                .max(config.unscheduled_min),
+                .max(least),
             None => config.grant_window,
         }
     }
@@ -384,6 +387,8 @@ mod tests {
         // 100 Mbit/s are 12,500 bytes in a round trip.
         path.carried_in(1, GBIT / 10);
         assert_eq!(path.unscheduled(GBIT, &config), whole);
+        assert_eq!(path.window(GBIT, &config), 37_500 + config.window_slack);
+        let config = Config { unscheduled_min: 72_000, ..config };
         assert_eq!(path.window(GBIT, &config), 37_500 + config.window_slack);
         path.carried_out(1, GBIT / 10);
         path.carried_out(2, GBIT / 100);
