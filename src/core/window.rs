@@ -136,12 +136,12 @@ impl Share {
         }
     }
 
+    fn is_whole(&self) -> bool {
+        self.parts >= WHOLE
+    }
+
     /// So many bytes arrived, of windows of `window` bytes.
-    #[inline]
-    pub fn arrived(&mut self, bytes: u32, window: u32) {
-        if self.parts >= WHOLE {
-            return;
-        }
+    fn arrived(&mut self, bytes: u32, window: u32) {
         self.bytes = self.bytes.saturating_add(bytes);
         let step = NonZero::new(window / GROWTH).unwrap_or(NonZero::<u32>::MIN);
         let grown = (self.bytes / step).min(u32::from(WHOLE));
@@ -246,20 +246,41 @@ impl Path {
 
     /// How much of a message to send to the other host unasked, over a link of `speed` bits per second (0: unknown).
     pub fn unscheduled(&self, speed: u64, config: &Config) -> u32 {
+        self.outgoing.of(self.all_unscheduled(speed, config), config.probe)
+    }
+
+    fn all_unscheduled(&self, speed: u64, config: &Config) -> u32 {
         let (speed, least) = self.carried_out.bound(speed, config);
-        let whole = match self.rtt_bytes(speed) {
+        match self.rtt_bytes(speed) {
             // The samples are of small packets: a full one takes longer, at each hop.
             Some(bytes) => {
                 bytes.saturating_add(config.window_slack / 2).min(config.unscheduled_max).max(least)
             }
             None => config.unscheduled,
-        };
-        self.outgoing.of(whole, config.probe)
+        }
     }
 
     /// How far to grant ahead of what arrived from the other host, over a link of `speed` bits per second.
     pub fn window(&self, speed: u64, config: &Config) -> u32 {
         self.incoming.of(self.full_window(speed, config), config.probe.saturating_mul(2))
+    }
+
+    /// So many bytes came from the other host.
+    #[inline]
+    pub fn arrived(&mut self, bytes: u32, speed: u64, config: &Config) {
+        if !self.incoming.is_whole() {
+            let window = self.full_window(speed, config);
+            self.incoming.arrived(bytes, window);
+        }
+    }
+
+    /// So many bytes came to it.
+    #[inline]
+    pub fn departed(&mut self, bytes: u32, speed: u64, config: &Config) {
+        if !self.outgoing.is_whole() {
+            let window = self.all_unscheduled(speed, config);
+            self.outgoing.arrived(bytes, window);
+        }
     }
 
     /// The same if nothing is lost.

@@ -70,8 +70,9 @@ pub(super) struct Answer {
     pub(super) rtt: Option<u64>,
     /// Bytes of the request.
     pub(super) request: u32,
-    /// Bytes of the response.
+    /// Bytes of the response, and those of them that are not counted yet.
     pub(super) response: u32,
+    pub(super) rest: u32,
 }
 
 /// How to send a message to a peer.
@@ -113,7 +114,8 @@ impl State {
     /// So many bytes that were sent to it have arrived.
     fn sent(&mut self, bytes: u32, config: &Config) {
         self.loss_out.arrived(bytes);
-        self.path.outgoing.arrived(bytes, config.unscheduled);
+        let speed = self.speed.unwrap_or(0);
+        self.path.departed(bytes, speed, config);
     }
 
     fn advice(&self, ns: &Net, length: u32) -> Advice {
@@ -239,7 +241,8 @@ impl Peer {
         }
         state.sent(answer.request, config);
         state.loss_in.arrived(answer.response);
-        state.path.incoming.arrived(answer.response, config.grant_window);
+        let speed = state.speed.unwrap_or(0);
+        state.path.arrived(answer.rest, speed, config);
         if self.is_sealed() {
             None
         } else {
@@ -273,11 +276,12 @@ impl Peer {
         self.state.lock().advice(&self.ns, length)
     }
 
-    /// How far to grant ahead of what comes from it; how long to wait for bytes that should come, and for those that
+    /// How far to grant ahead of what comes from it, of which `arrived` bytes more are here; how long to wait for bytes that should come, and for those that
     /// others overtook.
-    pub(super) fn window(&self) -> (u32, u64, u64) {
+    pub(super) fn window(&self, arrived: u32) -> (u32, u64, u64) {
         let config = &self.ns.config;
-        let State { path, speed, .. } = &*self.state.lock();
+        let State { path, speed, .. } = &mut *self.state.lock();
+        path.arrived(arrived, speed.unwrap_or(0), config);
         (path.window(speed.unwrap_or(0), config), path.rto(config), path.reordering(config))
     }
 

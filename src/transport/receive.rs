@@ -507,6 +507,7 @@ fn add_data_locked(
                 rtt: state.core.rtt_sample(now),
                 request: state.core.out().map_or(0, |out| out.length()),
                 response: length,
+                rest: state.core.take_arrived(),
             });
         }
         after.grants = grants::leave(&endpoint.ns, state);

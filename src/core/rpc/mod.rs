@@ -159,6 +159,8 @@ pub struct Rpc {
     round_trip: Option<u64>,
     /// How fast the message that is under way is carried.
     pace: Pace,
+    /// Bytes of the incoming message that were counted as arrived.
+    counted: u32,
     /// How little of the response its client wants unasked.
     response_limit: ResponseLimit,
     /// The incoming message's sender was silent, and the grant scheduler does not know yet.
@@ -216,6 +218,7 @@ impl Rpc {
             timed: None,
             round_trip: None,
             pace: Pace::new(),
+            counted: 0,
         }
     }
 

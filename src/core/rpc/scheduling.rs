@@ -7,6 +7,7 @@
 
 use super::super::grant::{Grants, Progress};
 use super::super::mem::AllocError;
+use super::super::msgin::MsgIn;
 use super::super::slab::Token;
 use super::{Phase, Rpc};
 
@@ -95,6 +96,12 @@ impl Rpc {
     pub fn pace_in(&mut self, now: u64) -> Option<u64> {
         let received = self.msgin.as_ref()?.received();
         self.pace.at(now, received)
+    }
+
+    /// Bytes of the incoming message that arrived since this was asked last: to be asked when a report is due, and at the end.
+    pub fn take_arrived(&mut self) -> u32 {
+        let received = self.msgin.as_ref().map_or(0, MsgIn::received);
+        received.saturating_sub(::core::mem::replace(&mut self.counted, received))
     }
 
     /// How fast the outgoing message is granted: to be asked after each GRANT.

@@ -165,8 +165,7 @@ impl Full {
         let peer = self.peer(key.0);
         peer.path.set_usual(usual);
         let window = peer.path.window(speed, &config);
-        let full = peer.path.full_window(speed, &config);
-        peer.path.incoming.arrived(kept.len(), full);
+        peer.path.arrived(kept.len(), speed, &config);
         if let Some(speed) = pace {
             peer.path.carried_in(now, speed);
         }
@@ -302,11 +301,11 @@ impl Full {
         let short = said.layout.stream_length() <= packet
             && rpc.core.out().is_some_and(|out| out.length() <= packet);
         let request = rpc.core.out().map_or(0, |out| out.length());
-        let unscheduled = self.setup.config.unscheduled;
+        let (speed, config) = (self.setup.link_bps, self.setup.config);
         if let Some(ns) = sample {
             let peer = self.peer(key.0);
             peer.rtt.sample(ns);
-            peer.path.outgoing.arrived(request, unscheduled);
+            peer.path.departed(request, speed, &config);
             if short {
                 peer.path.sample(now, ns);
                 self.typical.sample(now, ns);
@@ -328,8 +327,8 @@ impl Full {
         let sent = rpc.core.out().map_or(0, |out| out.length());
         if rpc.core.handle_ack() == Action::Free {
             self.free(key);
-            let unscheduled = self.setup.config.unscheduled;
-            self.peer(peer).path.outgoing.arrived(sent, unscheduled);
+            let (speed, config) = (self.setup.link_bps, self.setup.config);
+            self.peer(peer).path.departed(sent, speed, &config);
         }
     }
 
