@@ -63,36 +63,44 @@ impl Pace {
     }
 }
 
+/// With fewer samples nothing is known: their messages may all have waited for others.
+const PACES: u16 = 16;
+
 /// The most that a path was seen to carry, in bits per second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Carried {
     /// In this period and in the one before; 0: nothing was seen.
     most: [u64; 2],
+    /// In how many samples.
+    samples: [u8; 2],
     began: u64,
 }
 
 impl Carried {
     const fn new() -> Self {
-        Self { most: [0; 2], began: 0 }
+        Self { most: [0; 2], samples: [0; 2], began: 0 }
     }
 
     fn sample(&mut self, now: u64, speed: u64) {
-        let [this, _] = self.most;
+        let ([most, _], [samples, _]) = (self.most, self.samples);
         if now.saturating_sub(self.began) >= PERIOD {
             self.began = now;
-            self.most = [speed, this];
-        } else if speed > this {
-            let [this, _] = &mut self.most;
-            *this = speed;
+            self.most = [speed, most];
+            self.samples = [1, samples];
+        } else {
+            let ([most, _], [samples, _]) = (&mut self.most, &mut self.samples);
+            *most = speed.max(*most);
+            *samples = samples.saturating_add(1);
         }
     }
 
     /// What to make windows for, if the link has `speed` (0: unknown): 0 if that is not known, either. And how small they may be: as
     /// the administrator wants, unless that is more than such a path can take.
     fn bound(&self, speed: u64, config: &Config) -> (u64, u32) {
-        let [this, last] = self.most;
+        let ([this, last], [samples, before]) = (self.most, self.samples);
         let seen = this.max(last).saturating_mul(2);
-        if seen != 0 && (speed == 0 || seen < speed) {
+        let known = u16::from(samples).saturating_add(u16::from(before)) >= PACES;
+        if known && seen != 0 && (speed == 0 || seen < speed) {
             (seen, config.slow_min.min(config.unscheduled_min))
         } else {
             (speed, config.unscheduled_min)
@@ -406,23 +414,31 @@ mod tests {
         path.sample(1, 1_000_000);
         let whole = path.unscheduled(GBIT, &config);
         // 100 Mbit/s are 12,500 bytes in a round trip.
+        let many = |now, speed, sample: &mut dyn FnMut(u64, u64)| {
+            for n in 0..u64::from(PACES) {
+                sample(now + n, speed / (n % 3 + 1));
+            }
+        };
+        let usual = path.window(GBIT, &config);
         path.carried_in(1, GBIT / 10);
+        assert_eq!(path.window(GBIT, &config), usual);
+        many(2, GBIT / 10, &mut |now, speed| path.carried_in(now, speed));
         assert_eq!(path.unscheduled(GBIT, &config), whole);
         assert_eq!(path.window(GBIT, &config), 37_500 + config.window_slack);
         let config = Config { unscheduled_min: 72_000, ..config };
         assert_eq!(path.window(GBIT, &config), 37_500 + config.window_slack);
-        path.carried_out(1, GBIT / 10);
-        path.carried_out(2, GBIT / 100);
+        many(1, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
         for speed in [0, GBIT] {
             assert_eq!(path.unscheduled(speed, &config), 25_000 + config.window_slack / 2);
         }
         // Our own link is an upper bound.
-        path.carried_out(3, 10 * GBIT);
+        path.carried_out(100, 10 * GBIT);
         assert_eq!(path.unscheduled(GBIT, &config), whole);
         // What was seen long ago is forgotten.
         path.sample(2 * PERIOD, 1_000_000);
-        path.carried_out(PERIOD + 10, GBIT / 10);
-        path.carried_out(2 * PERIOD + 20, GBIT / 10);
+        many(PERIOD + 200, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
+        assert_eq!(path.unscheduled(GBIT, &config), whole);
+        many(2 * PERIOD + 300, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
         assert_eq!(path.unscheduled(GBIT, &config), 25_000 + config.window_slack / 2);
     }
 
