@@ -276,8 +276,8 @@ impl Peer {
         self.state.lock().advice(&self.ns, length)
     }
 
-    /// How far to grant ahead of what comes from it, of which `arrived` bytes more are here; how long to wait for bytes that should come, and for those that
-    /// others overtook.
+    /// `arrived` bytes more came from it. How far to grant ahead of what came; how long to wait for bytes that should come,
+    /// and for those that others overtook.
     pub(super) fn window(&self, arrived: u32) -> (u32, u64, u64) {
         let config = &self.ns.config;
         let State { path, speed, .. } = &mut *self.state.lock();
