@@ -168,6 +168,24 @@ static void exchange(int cfd, int sfd, const union addr *to)
 	explicit_bzero(message, sizeof(message));
 }
 
+/* A request of which only the first @len bytes are in readable memory. */
+static void fault(int fd, union addr *to, size_t len)
+{
+	struct iovec iov[2] = { { message, write_message(TO_SERVER, len) },
+				{ (void *)16, 16 } };
+	struct msghdr msg = {
+		.msg_name = to,
+		.msg_namelen = sizeof(to->in4),
+		.msg_iov = iov,
+		.msg_iovlen = 2,
+	};
+
+	fails(sendmsg(fd, &msg, 0), EFAULT, "%zu bytes and a fault", len);
+	explicit_bzero(message, sizeof(message));
+	search_all();
+	is(text[TO_SERVER], 0, "%zu bytes before a fault are gone", len);
+}
+
 int main(void)
 {
 	struct pollfd pfd = { .events = POLLIN };
@@ -214,6 +232,11 @@ int main(void)
 	   "after two rekeys, the first keys are gone");
 	ok(last[TO_SERVER] && last[TO_CLIENT], "the current ones are there");
 	is(text[TO_SERVER] + text[TO_CLIENT], 0, "what was received is gone");
+
+	/* A record in a packet, one in pages, and the second one of a message. */
+	fault(cfd, &saddr, 1000);
+	fault(cfd, &saddr, 10000);
+	fault(cfd, &saddr, 30000);
 
 	close(cfd);
 	close(sfd);

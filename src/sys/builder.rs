@@ -4,6 +4,7 @@
 
 use super::{
     gfp,
+    secret::wipe,
     skb::{RawRuns, SkBuff, Skb},
     uio::IovIter,
 };
@@ -193,6 +194,16 @@ impl SkbBuilder {
     pub fn runs_mut(&mut self, offset: usize, len: usize) -> RunsMut<'_> {
         // SAFETY: the packet is valid while it is borrowed.
         RunsMut(unsafe { RawRuns::new(self.skb.as_raw(), offset, len) }, PhantomData)
+    }
+
+    /// Wipes what is there from `offset` on: plaintext that is not going to be encrypted.
+    #[cold]
+    pub fn wipe(&mut self, offset: usize) {
+        let len = self.skb.len().saturating_sub(offset);
+        for run in self.runs_mut(offset, len) {
+            // SAFETY: a slice is valid for writes.
+            unsafe { wipe(run.as_mut_ptr(), run.len()) };
+        }
     }
 
     /// Puts a header in front. ENOBUFS without headroom.

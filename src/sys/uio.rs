@@ -4,6 +4,7 @@
 
 use super::{
     addr::{Family, SockAddr},
+    secret::wipe,
     sock::{Sock, Timeout},
     user::{Plain, UserPtr},
 };
@@ -272,7 +273,7 @@ impl IovIter {
 
     /// # Safety
     ///
-    /// `out` must be valid for writes of `len` bytes. They are all initialised if the result is Ok.
+    /// `out` must be valid for writes of `len` bytes. They are all initialised if the result is Ok, and zeros after EFAULT.
     #[inline]
     pub(super) unsafe fn copy_from_raw(&mut self, out: *mut u8, len: usize) -> Result {
         if !self.is_source() {
@@ -281,7 +282,12 @@ impl IovIter {
         // SAFETY: the iterator is valid, and so is `out`, by the caller's promise.
         match unsafe { bindings::_copy_from_iter(out.cast(), len, self.as_raw()) } {
             n if n == len => Ok(()),
-            _ => Err(EFAULT),
+            _ => {
+                // What was copied may be a secret, and is where nobody will look for one.
+                // SAFETY: by the caller's promise.
+                unsafe { wipe(out, len) };
+                Err(EFAULT)
+            }
         }
     }
 

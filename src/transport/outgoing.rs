@@ -203,18 +203,22 @@ impl Outgoing {
                 let bytes = record.plaintext.len().saturating_sub(preamble.len() as u32);
                 let text = bytes.min(left);
                 left = left.saturating_sub(text);
-                if text == bytes
-                    && tx.append_record(&mut builder, preamble, from, text, id, record.index)?
-                {
-                    continue;
-                }
-                tx.begin_record(&mut builder)?;
-                builder.append(preamble)?;
-                builder.append_iter(from, text as usize)?;
-                builder.append_zeros(bytes.saturating_sub(text) as usize)?;
-                let at = record.stream.start.saturating_sub(segment.stream.start);
-                let plaintext = record.plaintext.len() as u16;
-                tx.seal_record(&mut builder, at as usize, plaintext, id, record.index)?;
+                let at = record.stream.start.saturating_sub(segment.stream.start) as usize;
+                let builder = &mut builder;
+                let mut seal = || {
+                    if text == bytes
+                        && tx.append_record(builder, preamble, from, text, id, record.index)?
+                    {
+                        return Ok(());
+                    }
+                    tx.begin_record(builder)?;
+                    builder.append(preamble)?;
+                    builder.append_iter(from, text as usize)?;
+                    builder.append_zeros(bytes.saturating_sub(text) as usize)?;
+                    let plaintext = record.plaintext.len() as u16;
+                    tx.seal_record(builder, at, plaintext, id, record.index)
+                };
+                seal().inspect_err(|_: &Error| builder.wipe(at))?;
             }
             data.first_record = segment.first_record;
             let incoming = data.incoming;
