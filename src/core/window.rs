@@ -14,10 +14,6 @@
 //!
 //! The least of the last ten to twenty seconds counts: routes change.
 //!
-//! The link that counts is the slowest on the path, which need not be ours. What long messages were carried with tells
-//! ([`Pace`]): all of these are lower bounds, as a message may also wait for its turn, so the most is the best. The speed of our link is an
-//! upper bound. A window is made for twice what was seen, so that it never is what limits a message for long.
-//!
 //! Where bytes are lost, less is sent: a path may have a slower link than ours, or a short queue. The share of the full
 //! window halves with a loss, once in a round trip, and grows with what arrives.
 
@@ -36,77 +32,6 @@ const WHOLE: u16 = 1024;
 const LEAST: u16 = WHOLE / 32;
 /// Grows by so much with each window that arrives.
 const GROWTH: u32 = 32;
-
-/// How fast a message is carried: bytes that came, or were granted to us, and the time that took.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Pace(Option<(u32, u64)>);
-
-/// So many bytes in so many nanoseconds, at least: what came in one go, because somebody held it back, tells nothing. (On links of 100
-/// Gbit/s no message takes so long, and none needs to.)
-const PACE_BYTES: u32 = 32_768;
-const PACE_NS: u64 = 100_000;
-
-impl Pace {
-    /// Nothing came yet.
-    pub const fn new() -> Self {
-        Self(None)
-    }
-
-    /// Everything below `offset` is there now; bits per second since the last time that something was said.
-    pub fn at(&mut self, now: u64, offset: u32) -> Option<u64> {
-        self.0.take_if(|(start, _)| *start > offset);
-        let (start, began) = *self.0.get_or_insert((offset, now));
-        let (bytes, ns) = (offset.saturating_sub(start), now.saturating_sub(began));
-        let ns = NonZero::new(ns).filter(|ns| bytes >= PACE_BYTES && ns.get() >= PACE_NS)?;
-        self.0 = Some((offset, now));
-        Some(u64::from(bytes).saturating_mul(8 * 1_000_000_000) / ns)
-    }
-}
-
-/// With fewer samples nothing is known: their messages may all have waited for others.
-const PACES: u16 = 16;
-
-/// The most that a path was seen to carry, in bits per second.
-#[derive(Clone, Copy, Debug, Default)]
-struct Carried {
-    /// In this period and in the one before; 0: nothing was seen.
-    most: [u64; 2],
-    /// In how many samples.
-    samples: [u8; 2],
-    began: u64,
-}
-
-impl Carried {
-    const fn new() -> Self {
-        Self { most: [0; 2], samples: [0; 2], began: 0 }
-    }
-
-    fn sample(&mut self, now: u64, speed: u64) {
-        let ([most, _], [samples, _]) = (self.most, self.samples);
-        if now.saturating_sub(self.began) >= PERIOD {
-            self.began = now;
-            self.most = [speed, most];
-            self.samples = [1, samples];
-        } else {
-            let ([most, _], [samples, _]) = (&mut self.most, &mut self.samples);
-            *most = speed.max(*most);
-            *samples = samples.saturating_add(1);
-        }
-    }
-
-    /// What to make windows for, if the link has `speed` (0: unknown): 0 if that is not known, either. And how small they may be: as
-    /// the administrator wants, unless that is more than such a path can take.
-    fn bound(&self, speed: u64, config: &Config) -> (u64, u32) {
-        let ([this, last], [samples, before]) = (self.most, self.samples);
-        let seen = this.max(last).saturating_mul(2);
-        let known = u16::from(samples).saturating_add(u16::from(before)) >= PACES;
-        if known && seen != 0 && (speed == 0 || seen < speed) {
-            (seen, config.slow_min.min(config.unscheduled_min))
-        } else {
-            (speed, config.unscheduled_min)
-        }
-    }
-}
 
 /// How much of a window is used in one direction.
 #[derive(Clone, Copy, Debug)]
@@ -173,8 +98,6 @@ pub struct Path {
     pub incoming: Share,
     /// Of what we send to it: unscheduled bytes.
     pub outgoing: Share,
-    carried_in: Carried,
-    carried_out: Carried,
 }
 
 impl Path {
@@ -189,8 +112,6 @@ impl Path {
             deviation: 0,
             incoming: Share::new(),
             outgoing: Share::new(),
-            carried_in: Carried::new(),
-            carried_out: Carried::new(),
         }
     }
 
@@ -214,16 +135,6 @@ impl Path {
         let off = ns.abs_diff(self.smoothed);
         self.deviation = (self.deviation - self.deviation / 4).saturating_add(off / 4);
         self.smoothed = (self.smoothed - self.smoothed / 8).saturating_add(ns / 8).max(1);
-    }
-
-    /// A message from the other host came with so many bits per second ([`Pace`]).
-    pub fn carried_in(&mut self, now: u64, speed: u64) {
-        self.carried_in.sample(now, speed);
-    }
-
-    /// The same for one to the other host.
-    pub fn carried_out(&mut self, now: u64, speed: u64) {
-        self.carried_out.sample(now, speed);
     }
 
     /// The shortest round trip, as far as is known.
@@ -258,12 +169,12 @@ impl Path {
     }
 
     fn all_unscheduled(&self, speed: u64, config: &Config) -> u32 {
-        let (speed, least) = self.carried_out.bound(speed, config);
         match self.rtt_bytes(speed) {
             // The samples are of small packets: a full one takes longer, at each hop.
-            Some(bytes) => {
-                bytes.saturating_add(config.window_slack / 2).min(config.unscheduled_max).max(least)
-            }
+            Some(bytes) => bytes
+                .saturating_add(config.window_slack / 2)
+                .min(config.unscheduled_max)
+                .max(config.unscheduled_min),
             None => config.unscheduled,
         }
     }
@@ -293,14 +204,13 @@ impl Path {
 
     /// The same if nothing is lost.
     pub fn full_window(&self, speed: u64, config: &Config) -> u32 {
-        let (speed, least) = self.carried_in.bound(speed, config);
         match self.rtt_bytes(speed) {
             // A grant comes with each third of a window, so it must reach further by that.
             Some(bytes) => bytes
                 .saturating_add(bytes / 2)
                 .saturating_add(config.window_slack)
                 .min(config.window_max)
-                .max(least),
+                .max(config.unscheduled_min),
             None => config.grant_window,
         }
     }
@@ -405,54 +315,6 @@ mod tests {
         assert_eq!(path.least(), Some(40_000));
         path.sample(3 * PERIOD + 30, 45_000);
         assert_eq!(path.least(), Some(45_000));
-    }
-
-    #[test]
-    fn windows_follow_the_slowest_link() {
-        let config = Config::default();
-        let mut path = Path::new();
-        path.sample(1, 1_000_000);
-        let whole = path.unscheduled(GBIT, &config);
-        // 100 Mbit/s are 12,500 bytes in a round trip.
-        let many = |now, speed, sample: &mut dyn FnMut(u64, u64)| {
-            for n in 0..u64::from(PACES) {
-                sample(now + n, speed / (n % 3 + 1));
-            }
-        };
-        let usual = path.window(GBIT, &config);
-        path.carried_in(1, GBIT / 10);
-        assert_eq!(path.window(GBIT, &config), usual);
-        many(2, GBIT / 10, &mut |now, speed| path.carried_in(now, speed));
-        assert_eq!(path.unscheduled(GBIT, &config), whole);
-        assert_eq!(path.window(GBIT, &config), 37_500 + config.window_slack);
-        let config = Config { unscheduled_min: 72_000, ..config };
-        assert_eq!(path.window(GBIT, &config), 37_500 + config.window_slack);
-        many(1, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
-        for speed in [0, GBIT] {
-            assert_eq!(path.unscheduled(speed, &config), 25_000 + config.window_slack / 2);
-        }
-        // Our own link is an upper bound.
-        path.carried_out(100, 10 * GBIT);
-        assert_eq!(path.unscheduled(GBIT, &config), whole);
-        // What was seen long ago is forgotten.
-        path.sample(2 * PERIOD, 1_000_000);
-        many(PERIOD + 200, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
-        assert_eq!(path.unscheduled(GBIT, &config), whole);
-        many(2 * PERIOD + 300, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
-        assert_eq!(path.unscheduled(GBIT, &config), 25_000 + config.window_slack / 2);
-    }
-
-    #[test]
-    fn a_pace_needs_bytes_and_time() {
-        let mut pace = Pace::new();
-        assert_eq!(pace.at(1000, 50_000), None);
-        assert_eq!(pace.at(1001, 500_000), None);
-        assert_eq!(pace.at(1000 + PACE_NS, 550_000), Some(500_000 * 8 * 10_000));
-        assert_eq!(pace.at(1_000_000_000, 560_000), None);
-        assert_eq!(pace.at(1000 + PACE_NS + 1_000_000_000, 650_000), Some(800_000));
-        // Another message; and a clock that stands still.
-        assert_eq!(pace.at(u64::MAX, 0), None);
-        assert_eq!(pace.at(0, u32::MAX), None);
     }
 
     #[test]

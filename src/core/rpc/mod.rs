@@ -23,7 +23,7 @@ use super::msgin::{Accept, MsgIn, Range};
 use super::msgout::MsgOut;
 use super::recovery::Recovery;
 use super::slab::Token;
-use super::window::{Pace, ResponseLimit};
+use super::window::ResponseLimit;
 
 /// Which end of the RPC this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,8 +157,6 @@ pub struct Rpc {
     /// A grant under way: the first byte that it lets out, and when it was made. Then how long that took.
     timed: Option<(u32, u64)>,
     round_trip: Option<u64>,
-    /// How fast the message that is under way is carried.
-    pace: Pace,
     /// Bytes of the incoming message that were counted as arrived.
     counted: u32,
     /// How little of the response its client wants unasked.
@@ -217,7 +215,6 @@ impl Rpc {
             response_limit: ResponseLimit::NONE,
             timed: None,
             round_trip: None,
-            pace: Pace::new(),
             counted: 0,
         }
     }
@@ -322,7 +319,6 @@ impl Rpc {
         self.proven = true;
         if self.phase == Phase::Sending {
             self.phase = Phase::Receiving;
-            self.pace = Pace::new();
         }
         self.hear(now);
         self.progressed = now;
@@ -408,7 +404,6 @@ impl Rpc {
             return false;
         }
         self.out = Some(out);
-        self.pace = Pace::new();
         self.phase = Phase::Replying;
         self.first = self.first.max(config.need_ack_first);
         self.hear(now);

@@ -151,8 +151,6 @@ impl Full {
         }
         let Some(rpc) = self.rpcs.get_mut(&key) else { return };
         let round_trip = rpc.core.take_round_trip();
-        let due = rpc.core.is_report_due();
-        let pace = due.then(|| rpc.core.pace_in(now)).flatten();
         if rpc.core.role() == Role::Client && rpc.core.phase() != rpc::Phase::Sending {
             // The response began: the request is not needed any more.
             rpc.out = None;
@@ -166,9 +164,6 @@ impl Full {
         peer.path.set_usual(usual);
         let window = peer.path.window(speed, &config);
         peer.path.arrived(kept.len(), speed, &config);
-        if let Some(speed) = pace {
-            peer.path.carried_in(now, speed);
-        }
         if let Some(ns) = round_trip {
             peer.path.sample(now, ns);
             self.typical.sample(now, ns);
@@ -355,11 +350,7 @@ impl Full {
         };
         let action = match control {
             Control::Grant { offset, priority } => {
-                let action = rpc.core.handle_grant_at(now, *offset, *priority);
-                if let Some(speed) = rpc.core.pace_out(now) {
-                    self.peer(key.0).path.carried_out(now, speed);
-                }
-                action
+                rpc.core.handle_grant_at(now, *offset, *priority)
             }
             Control::Resend { offset, length, .. } => {
                 rpc.core.handle_resend(now, *offset, length.unwrap_or(u32::MAX))
