@@ -169,7 +169,7 @@ static void exchange(int cfd, int sfd, const union addr *to)
 }
 
 /* A request of which only the first @len bytes are in readable memory. */
-static void fault(int fd, union addr *to, size_t len)
+static void half_unreadable(int fd, union addr *to, size_t len)
 {
 	struct iovec iov[2] = { { message, write_message(TO_SERVER, len) },
 				{ (void *)16, 16 } };
@@ -234,9 +234,9 @@ int main(void)
 	is(text[TO_SERVER] + text[TO_CLIENT], 0, "what was received is gone");
 
 	/* A record in a packet, one in pages, and the second one of a message. */
-	fault(cfd, &saddr, 1000);
-	fault(cfd, &saddr, 10000);
-	fault(cfd, &saddr, 30000);
+	half_unreadable(cfd, &saddr, 1000);
+	half_unreadable(cfd, &saddr, 10000);
+	half_unreadable(cfd, &saddr, 30000);
 
 	close(cfd);
 	close(sfd);
