@@ -25,6 +25,7 @@ use crate::steering::{FlowFields, Steering};
 use crate::strict::{note, Strict};
 use crate::tis::Tis;
 use crate::tls::{Key, Silicon};
+use crate::wire::Impairments;
 use crate::work::Queue;
 
 /// What is chosen when the model starts.
@@ -84,6 +85,8 @@ pub struct Device {
     pub queue: Queue,
     /// So many packets are to end in an error CQE, for a test.
     pub fail_wqes: u32,
+    /// What is to happen on the wire from now on, if a test has said so.
+    pub impair: Option<Impairments>,
     pub scheduler: Scheduler<u32>,
     pub faults: Faults,
     started: Instant,
@@ -127,8 +130,22 @@ impl Device {
             nic_interface: nic_interface::FULL,
             queue: Queue::default(),
             fail_wqes: 0,
+            impair: None,
             started: Instant::now(),
         })
+    }
+
+    /// A plan of faults, which may name commands.
+    pub fn plan(&self, text: &str) -> Result<Plan, String> {
+        Plan::parse(text, |name| self.commands.opcode(name))
+    }
+
+    /// Does a command take something away?
+    pub fn removes(&self, opcode: u16) -> bool {
+        let name = self.commands.name(opcode);
+        let words =
+            ["DESTROY_", "DEALLOC_", "DELETE_", "DETACH_", "TEARDOWN_", "DISABLE_", "MANAGE_PAGES"];
+        words.iter().any(|word| name.starts_with(word))
     }
 
     /// All objects are gone, as after ENABLE_HCA.

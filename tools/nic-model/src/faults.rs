@@ -22,7 +22,8 @@ pub struct Plan {
     pub after: Duration,
     /// Opcodes whose commands fail.
     pub commands: Vec<(u16, Probability)>,
-    /// Commands that fail whatever their opcode.
+    /// Commands that fail whatever their opcode, but for those that take something away: no driver can do anything about what
+    /// it cannot destroy.
     pub any_command: Probability,
     /// Commands that complete late.
     pub late_command: Probability,
@@ -178,16 +179,16 @@ impl Faults {
         now.saturating_duration_since(self.start) >= self.plan.after
     }
 
-    /// What goes wrong with a command, if anything.
-    pub fn command(&mut self, now: Instant, opcode: u16) -> Option<CommandFault> {
+    /// What goes wrong with a command, if anything. `removes`: it takes something away.
+    pub fn command(&mut self, now: Instant, opcode: u16, removes: bool) -> Option<CommandFault> {
         if !self.active(now) {
             return None;
         }
         let (rng, plan) = (&mut self.commands, &self.plan);
         let named = plan.commands.iter().filter(|(op, _)| *op == opcode);
         // All are thrown, so that the course of one does not hang on another's luck.
-        let fails =
-            named.fold(plan.any_command.happens(rng), |fails, (_, p)| p.happens(rng) || fails);
+        let any = plan.any_command.happens(rng) && !removes;
+        let fails = named.fold(any, |fails, (_, p)| p.happens(rng) || fails);
         if fails {
             self.counts.commands += 1;
             let statuses = [Status::Internal, Status::Limit, Status::NoResources];
@@ -283,7 +284,7 @@ mod tests {
             let (mut f, now) = faults(list);
             for ms in 0..1000 {
                 let now = now + Duration::from_millis(ms);
-                assert_eq!(f.command(now, 1), None);
+                assert_eq!(f.command(now, 1, false), None);
                 assert_eq!(f.late_cqe(now), None);
                 assert!(!f.no_buffer(now) && !f.sq_error(now));
                 assert_eq!(f.link(now), None);
@@ -299,7 +300,7 @@ mod tests {
         let mut failed = [0; 2];
         for _ in 0..5000 {
             for (i, opcode) in [0x912, 0x100].into_iter().enumerate() {
-                match f.command(now, opcode) {
+                match f.command(now, opcode, false) {
                     Some(CommandFault::Fails(_)) => failed[i] += 1,
                     Some(CommandFault::Late(time)) => assert!(time <= Duration::from_millis(8)),
                     None => {}
@@ -321,12 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_away_fails_only_by_name() {
+        let (mut f, now) = faults("command=any:100%");
+        assert_eq!(f.command(now, 0x912, true), None);
+        assert!(f.command(now, 0x912, false).is_some());
+        let (mut f, now) = faults("command=CREATE_TIS:100%");
+        assert!(f.command(now, 0x912, true).is_some());
+    }
+
+    #[test]
     fn one_kind_does_not_change_anothers_course() {
         let course = |list: &str| {
             let (mut f, now) = faults(list);
             (0..500)
                 .map(|_| {
-                    f.command(now, 0x912);
+                    f.command(now, 0x912, true);
                     f.late_cqe(now);
                     f.no_buffer(now)
                 })

@@ -33,6 +33,7 @@ pub mod steering;
 pub mod strict;
 pub mod tis;
 pub mod tls;
+mod tune;
 mod tx;
 pub mod verify;
 pub mod wire;

@@ -40,6 +40,10 @@ const DEVICE_CONTROL: usize = PCIE + 0x08;
 /// Registers of the model's own, in no capability: whoever may write configuration space can try the driver's patience.
 /// See README.md.
 pub const TEST: usize = 0xf0;
+/// Text for the command [`TUNE`], as many bytes as its argument says.
+pub const TEXT: usize = 0xe00;
+const TEXT_SIZE: usize = 0x100;
+const TUNE: u32 = 4;
 
 #[derive(Debug)]
 pub struct ConfigSpace {
@@ -47,13 +51,15 @@ pub struct ConfigSpace {
 }
 
 /// What a write asks for beyond being remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     None,
     /// Initiate a function-level reset.
     Reset,
     /// A command to the model itself.
     Test(u32),
+    /// Another value for an option of the model's.
+    Tune(String),
 }
 
 impl ConfigSpace {
@@ -107,7 +113,7 @@ impl ConfigSpace {
         let mut effect = Effect::None;
         if start == TEST {
             if let Some(word) = data.first_chunk() {
-                return Effect::Test(u32::from_le_bytes(*word));
+                return self.test(u32::from_le_bytes(*word));
             }
         }
         for (n, byte) in data.iter().enumerate() {
@@ -123,12 +129,22 @@ impl ConfigSpace {
                 || (PCIE + 0x10..PCIE + 0x12).contains(&at)
                 || (PCIE + 0x28..PCIE + 0x2a).contains(&at)
                 || at == MSIX + 3
-                || at == POWER + 4;
+                || at == POWER + 4
+                || (TEXT..TEXT + TEXT_SIZE).contains(&at);
             if let Some(place) = self.bytes.get_mut(at).filter(|_| writable) {
                 *place = value;
             }
         }
         effect
+    }
+
+    fn test(&self, command: u32) -> Effect {
+        if command >> 24 != TUNE {
+            return Effect::Test(command);
+        }
+        let len = (command as usize & 0xff_ffff).min(TEXT_SIZE);
+        let text = self.bytes.get(TEXT..TEXT + len).unwrap_or_default();
+        Effect::Tune(String::from_utf8_lossy(text).into_owned())
     }
 
     /// A register of the model's own, behind [`TEST`].
@@ -178,5 +194,11 @@ mod tests {
         config.set_test(1, 7);
         assert_eq!(get(&config, TEST as u64 + 4, 4), 7);
         config.write(u64::MAX, &[1, 2]);
+        config.write(TEXT as u64, b"sched");
+        config.write(TEXT as u64 + 5, b" seed=1?");
+        assert_eq!(
+            config.write(TEST as u64, &[12, 0, 0, 4]),
+            Effect::Tune("sched seed=1".to_owned())
+        );
     }
 }

@@ -124,6 +124,21 @@ impl<Q: Copy + Eq> Scheduler<Q> {
         }
     }
 
+    /// Another policy, from the next choice on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        let ready = std::mem::take(&mut self.ready);
+        *self = Scheduler { ready, ..Scheduler::new(policy) };
+        for ready in &mut self.ready {
+            // Fair queues are never held; nor is there a floor below which they might have fallen.
+            ready.held_until = None;
+            ready.priority = self.rng.random_range(u64::MAX / 2 + 1..=u64::MAX);
+        }
+    }
+
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
     /// A queue has work: its doorbell was rung, or room has come for its completions. It may be ready already.
     pub fn ready(&mut self, now: Instant, queue: Q) {
         if !self.ready.iter().any(|r| r.queue == queue) {

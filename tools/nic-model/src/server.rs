@@ -141,6 +141,7 @@ impl ServerBackend for Backend {
                 Effect::None => return Ok(()),
                 Effect::Reset => self.reset()?,
                 Effect::Test(command) => self.shared.device().test_command(command),
+                Effect::Tune(text) => self.shared.device().tune(&text),
             },
             _ => return Ok(()),
         }
@@ -206,6 +207,9 @@ fn engine(shared: &Shared, mut wire: Wire) -> io::Result<()> {
     while !shared.stop.load(Ordering::Acquire) {
         let mut device = shared.device();
         let now = Instant::now();
+        if let Some(impairments) = device.impair.take() {
+            wire.set_impairments(impairments);
+        }
         let Worked { mut busy, due: work_due } = device.work(SLICE);
         for frame in device.outgoing.drain(..) {
             wire.send(now, &frame);

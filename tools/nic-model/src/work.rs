@@ -104,7 +104,7 @@ impl Device {
         };
         let now = Instant::now();
         let opcode = posted.input.first_chunk().map_or(0, |b| u16::from_be_bytes(*b));
-        match self.faults.command(now, opcode) {
+        match self.faults.command(now, opcode, self.removes(opcode)) {
             Some(CommandFault::Fails(status)) => {
                 let mut output = vec![0; posted.outlen];
                 output[0] = status as u8;

@@ -78,6 +78,11 @@ impl Context {
         }
     }
 
+    /// The card changes, for a test.
+    pub fn set_silicon(&mut self, silicon: Silicon) {
+        self.silicon = silicon;
+    }
+
     /// Takes the static parameters of a UMR. `key` is what `dek_index` names at that moment, `None` if that is no live
     /// key of a kind that fits.
     #[must_use]

@@ -90,6 +90,13 @@ impl Stage {
         Stage { config, rng, on_their_way: BTreeMap::new(), count: 0, busy_until: None }
     }
 
+    /// From now on; the seed's course begins anew.
+    pub fn set_impairments(&mut self, config: Impairments) {
+        self.rng = ChaCha8Rng::seed_from_u64(config.seed);
+        self.config = config;
+        self.busy_until = None;
+    }
+
     /// Takes a frame at its beginning.
     pub fn push(&mut self, now: Instant, frame: &[u8], stats: &mut Stats) {
         if self.config.rate.is_some() && self.on_their_way.len() >= self.config.queue {

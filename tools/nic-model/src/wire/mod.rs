@@ -91,6 +91,11 @@ impl Wire {
         }
     }
 
+    /// Impairs what is sent from now on in another way; what is on its way stays there.
+    pub fn set_impairments(&mut self, impairments: Impairments) {
+        self.stage.set_impairments(impairments);
+    }
+
     /// Writes all that passes to `capture` from now on.
     pub fn set_capture(&mut self, capture: Capture) {
         self.capture = Some(capture);
