@@ -6,8 +6,11 @@
 
 there() { [[ -e /sys/class/net/eth0 ]]; }
 gone() { [[ ! -e /sys/class/net/eth0 ]]; }
+load() {
+	if [[ -n ${HOMA_NIC_DRIVER-} ]]; then insmod "$HOMA_NIC_DRIVER"; else modprobe mlx5_core; fi
+}
 cycle() {
-	rmmod mlx5_core && gone && modprobe mlx5_core && until_true 20 there && ip link set eth0 up && ip link set eth0 down
+	rmmod mlx5_core && gone && load && until_true 20 there && ip link set eth0 up && ip link set eth0 down
 }
 for n in $(seq "$1"); do
 	if ! out=$(cycle 2>&1); then
@@ -16,5 +19,6 @@ for n in $(seq "$1"); do
 	fi
 done
 ok "$1 times unloaded and loaded" [ "$n" = "$1" ]
+ok "no violations" no_violations
 ok "no errors in the kernel's log" bash -c '! dmesg | grep -E "mlx5.*(rror|ailed|compromised)" | grep -v vsc_init'
 finish

@@ -18,5 +18,6 @@ for options in "" "-R" "-P 4" "-P 4 -R" "--bidir"; do
 	ok "iperf3 $options" bulk $options
 	cat /tmp/iperf.rate
 done
+ok "no violations" no_violations
 ok "checksums were right" bash -c '! dmesg | grep -i "hw csum failure"'
 finish
