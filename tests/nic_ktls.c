@@ -3,8 +3,9 @@
  * kTLS over TCP, offloaded to a NIC for transmission.
  *
  *	nic_ktls serve
- *	nic_ktls send HOST [--bits 128|256] [--connections N] [--bytes N] [--seed N]
- *		[--software] [--expect-failure]
+ *	nic_ktls send HOST [--bits 128|256|0] [--connections N] [--bytes N] [--seed N]
+ *		[--software] [--offloaded N] [--expect-failure]
+ *		[--rounds N] [--model DEVICE] [--tune OPTION]...
  *
  * The sender has one thread and two connections for each of N: one to agree on
  * keys and, at the end, to hear how it went; and one for the data, whose
@@ -14,11 +15,17 @@
  * tools/nic-model's ktls-verify, which looks at a capture.
  *
  * That the NIC did encrypt is asked of /proc/net/tls_stat. --software wants the
- * contrary. --expect-failure is for a NIC that is broken on purpose: there
+ * contrary, --offloaded that it does for so many connections. --bits 0 takes both
+ * lengths of keys in turn. --rounds does all of it so many times, with the next
+ * seed each time. Before each round, OPTIONs are given to the model NIC, whose
+ * PCI device is DEVICE, with the seed in place of "@": --tune 'sched seed=@'.
+ *
+ * --expect-failure is for a NIC that is broken on purpose: there
  * must be connections that the receiver refuses for a record that does not
  * decrypt, and still none with wrong data.
  */
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/tls.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -34,6 +41,11 @@
 #define MAGIC 0x6b746c73
 #define CHUNK 65536
 #define PATIENCE 120 /* seconds without any progress */
+
+/* Registers of the model NIC's own: see tools/nic-model/README.md. */
+#define MODEL_COMMAND 0xf0
+#define MODEL_TEXT 0xe00
+#define MODEL_TUNE (4u << 24)
 
 /* What the sender tells first, and the receiver last. Both are of one kind of machine. */
 struct hello {
@@ -64,6 +76,8 @@ struct connection {
 };
 
 static const char *host;
+/* Nobody sends before all have their keys: so many connections there are at a time. */
+static pthread_barrier_t keys_set;
 
 static uint64_t scramble(uint64_t z)
 {
@@ -274,6 +288,7 @@ static void *send_one(void *arg)
 	char port[8];
 	uint16_t unused;
 	int control, fd = -1;
+	bool waited = false;
 
 	c->trouble = "connect";
 	control = dial(CONTROL_PORT, &unused);
@@ -291,6 +306,8 @@ static void *send_one(void *arg)
 	c->trouble = "set keys";
 	if (set_keys(fd, TLS_TX, &c->hello))
 		goto trouble;
+	pthread_barrier_wait(&keys_set);
+	waited = true;
 	transmit(c, fd);
 	shutdown(fd, SHUT_WR);
 	c->trouble = "hear how it went";
@@ -299,6 +316,8 @@ static void *send_one(void *arg)
 	c->trouble = NULL;
 trouble:
 	c->trouble_errno = errno;
+	if (!waited)
+		pthread_barrier_wait(&keys_set);
 	if (fd >= 0)
 		close(fd);
 	if (control >= 0)
@@ -340,14 +359,19 @@ static void log_key(const struct connection *c)
 	     (unsigned long long)c->hello.seed);
 }
 
+#define TUNES 4
+
 struct options {
 	uint32_t bits;
-	int connections;
+	int connections, rounds, offloaded;
 	uint64_t bytes, seed;
-	bool software, expect_failure;
+	bool expect_failure;
+	const char *model, *tune[TUNES];
+	int tunes;
 };
 
-static void judge(const struct options *opt, const struct connection *all)
+/* Returns how many connections were right, and says what was wrong with the others. */
+static int judge(const struct options *opt, const struct connection *all)
 {
 	int right = 0, refused = 0, wrong = 0, troubled = 0, i;
 
@@ -371,6 +395,8 @@ static void judge(const struct options *opt, const struct connection *all)
 			     (unsigned long long)v->bytes, strerror(v->error),
 			     strerror(c->send_error), v->wrong ? ", WRONG DATA" : "");
 	}
+	if (opt->rounds > 1)
+		return right;
 	is(troubled, 0, "all connections were made");
 	is(wrong, 0, "no wrong byte was taken for a right one");
 	if (opt->expect_failure)
@@ -378,27 +404,46 @@ static void judge(const struct options *opt, const struct connection *all)
 		   "a broken NIC is noticed: records that do not decrypt (%d of %d connections)",
 		   refused, opt->connections);
 	else
-		is(right, opt->connections, "%d connections, %llu bytes each, AES-%u: all arrived",
-		   opt->connections, (unsigned long long)opt->bytes, opt->bits);
+		is(right, opt->connections, "%d connections, %llu bytes each: all arrived",
+		   opt->connections, (unsigned long long)opt->bytes);
+	return right;
 }
 
-static int transmitter(const struct options *opt)
+/* Gives an option to the model NIC. */
+static void tune(const struct options *opt, const char *text, uint64_t seed)
 {
-	struct connection *all = calloc(opt->connections, sizeof(*all));
-	long device, in_software;
+	const char *at = strchr(text, '@');
+	char path[100], option[200];
+	uint32_t command;
+	int fd, len;
+
+	if (at)
+		len = snprintf(option, sizeof(option), "%.*s%llu%s", (int)(at - text), text,
+			       (unsigned long long)seed, at + 1);
+	else
+		len = snprintf(option, sizeof(option), "%s", text);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", opt->model);
+	fd = must(open(path, O_RDWR));
+	command = htole32(MODEL_TUNE | len);
+	if (pwrite(fd, option, len, MODEL_TEXT) != len ||
+	    pwrite(fd, &command, sizeof(command), MODEL_COMMAND) != sizeof(command))
+		bail("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* All connections at once, to their end. */
+static void run(const struct options *opt, struct connection *all, uint64_t first_seed)
+{
 	int i;
 
-	if (!all)
-		bail("no memory");
-	device = tls_counter("TlsTxDevice");
-	in_software = tls_counter("TlsTxSw");
+	memset(all, 0, opt->connections * sizeof(*all));
 	for (i = 0; i < opt->connections; i++) {
 		struct hello *hello = &all[i].hello;
-		uint64_t seed = scramble(opt->seed * 1000003 + i);
+		uint64_t seed = scramble(first_seed * 1000003 + i);
 		uint64_t seq = htobe64(scramble(seed + 4) >> 8);
 
 		hello->magic = MAGIC;
-		hello->bits = opt->bits;
+		hello->bits = opt->bits ? opt->bits : i % 2 ? 256 : 128;
 		hello->bytes = opt->bytes;
 		hello->seed = seed;
 		pattern(hello->key, sizeof(hello->key), seed + 1, 0);
@@ -410,18 +455,45 @@ static int transmitter(const struct options *opt)
 	}
 	for (i = 0; i < opt->connections; i++)
 		pthread_join(all[i].thread, NULL);
-	judge(opt, all);
+}
+
+static int transmitter(const struct options *opt)
+{
+	int expected = opt->connections * opt->rounds, right, i, round;
+	int offloaded = opt->offloaded < 0 ? expected : opt->offloaded;
+	struct connection *all = calloc(opt->connections, sizeof(*all));
+	long device, in_software;
+
+	if (!all)
+		bail("no memory");
+	pthread_barrier_init(&keys_set, NULL, opt->connections);
+	device = tls_counter("TlsTxDevice");
+	in_software = tls_counter("TlsTxSw");
+	for (round = 0; round < opt->rounds; round++) {
+		uint64_t seed = opt->seed + round;
+
+		for (i = 0; i < opt->tunes; i++)
+			tune(opt, opt->tune[i], seed);
+		run(opt, all, seed);
+		right = judge(opt, all);
+		if (opt->rounds > 1)
+			is(right, opt->connections, "seed %llu: all arrived",
+			   (unsigned long long)seed);
+	}
 	device = tls_counter("TlsTxDevice") - device;
 	in_software = tls_counter("TlsTxSw") - in_software;
-	is(device, opt->software ? 0 : opt->connections, "connections that the NIC encrypts");
-	is(in_software, opt->software ? opt->connections : 0, "connections that the CPU encrypts");
+	is(device, offloaded, "connections that the NIC encrypts");
+	is(in_software, expected - offloaded, "connections that the CPU encrypts");
 	free(all);
 	return tap_end();
 }
 
 int main(int argc, char **argv)
 {
-	struct options opt = { .bits = 128, .connections = 1, .bytes = 1000000, .seed = 1 };
+	struct options opt = {
+		.bits = 128, .connections = 1, .rounds = 1, .offloaded = -1,
+		.bytes = 1000000, .seed = 1,
+	};
 	int i;
 
 	setup(24 * 3600);
@@ -435,7 +507,7 @@ int main(int argc, char **argv)
 		bool taken = true;
 
 		if (!strcmp(argv[i], "--software")) {
-			opt.software = true;
+			opt.offloaded = 0;
 			continue;
 		} else if (!strcmp(argv[i], "--expect-failure")) {
 			opt.expect_failure = true;
@@ -444,6 +516,14 @@ int main(int argc, char **argv)
 			opt.bits = atoi(value);
 		} else if (!strcmp(argv[i], "--connections")) {
 			opt.connections = atoi(value);
+		} else if (!strcmp(argv[i], "--rounds")) {
+			opt.rounds = atoi(value);
+		} else if (!strcmp(argv[i], "--offloaded")) {
+			opt.offloaded = atoi(value);
+		} else if (!strcmp(argv[i], "--model")) {
+			opt.model = value;
+		} else if (!strcmp(argv[i], "--tune") && opt.tunes < TUNES) {
+			opt.tune[opt.tunes++] = value;
 		} else if (!strcmp(argv[i], "--bytes")) {
 			opt.bytes = strtoull(value, NULL, 0);
 		} else if (!strcmp(argv[i], "--seed")) {
@@ -455,7 +535,11 @@ int main(int argc, char **argv)
 			bail("there is no option %s, or it lacks its value", argv[i]);
 		i++;
 	}
-	if ((opt.bits != 128 && opt.bits != 256) || opt.connections < 1 || !opt.bytes)
-		bail("--bits is 128 or 256; there must be a connection and a byte");
+	if (opt.bits && opt.bits != 128 && opt.bits != 256)
+		bail("--bits is 128, 256, or 0 for both");
+	if (opt.connections < 1 || opt.rounds < 1 || !opt.bytes)
+		bail("there must be a connection, a round and a byte");
+	if (opt.tunes && !opt.model)
+		bail("--tune needs --model");
 	return transmitter(&opt);
 }
