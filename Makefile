@@ -11,7 +11,7 @@ MO ?= target/kmod$(if $(AUDIT),-audit)
 comma := ,
 
 .DEFAULT_GOAL := default
-.PHONY: default help setup build demo test test-debug test-audit soak nic-model test-nic test-nic-ktls sim bench fuzz lint stats clean
+.PHONY: default help setup build demo test test-debug test-audit soak nic-model test-nic test-nic-quick test-nic-debug sim bench fuzz lint stats clean
 
 default: build help
 
@@ -23,8 +23,8 @@ help:
 	@echo 'make test-debug  the VMs of it on a debug kernel: KASAN, lockdep, kmemleak, faults (hours)'
 	@echo 'make test-audit  the VMs of it with every nonce remembered: none may seal two plaintexts'
 	@echo 'make soak    mixed load for an hour, and for ten minutes with loss and new keys each second'
-	@echo 'make test-nic  the kernel'\''s mlx5 driver on the model of a ConnectX (tools/nic-model)'
-	@echo 'make test-nic-ktls  its TLS offload between two VMs, with the driver of mlx5-patches'
+	@echo 'make test-nic  the kernel'\''s mlx5 driver on the model of a ConnectX, with and without TLS offload'
+	@echo 'make test-nic-quick  a part of it, minutes; make test-nic-debug  on the debug kernel (hours)'
 	@echo 'make bench   instructions per round trip: udp, tcp, ktls, homa, sealed'
 	@echo 'make sim     the simulator: 12,000 seeds of faults, W1 to W5 on 144 hosts (long)'
 	@echo 'make fuzz    the fuzz targets, a minute each (FUZZ_SECONDS=N)'
@@ -56,13 +56,14 @@ test-audit: setup
 soak: build
 	@tests/run --suites tests/suites-soak soak-rekey soak
 
-test-nic: nic-model
-	@tests/run --no-build --suites tests/nic/suites
+test-nic: setup
+	@scripts/test-nic
 
-test-nic-ktls: nic-model
-	@mlx5-patches/build
-	@scripts/enter $(MAKE) --no-print-directory -s -C tests
-	@tests/nic/ktls
+test-nic-quick: setup
+	@scripts/test-nic --quick
+
+test-nic-debug: setup
+	@scripts/test-nic --debug
 
 bench: build
 	@bench/run
