@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# faults.sh [SEED]...: commands that fail, send queues in error, a link that flaps, while the network device is used and
+# changed. Nothing has to succeed meanwhile; afterwards all must.
+. tests/nic/lib.sh
+
+[[ $# -gt 0 ]] || set -- 1 2 3 4 5 6
+
+device=$(pci_device 1)
+driver=/sys/bus/pci/drivers/mlx5_core
+netdev() { find "/sys/bus/pci/devices/$device/net" -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null; }
+pings() { on 1 ping -q -c 3 -i 0.05 -W 2 -s 1000 10.0.0.2; }
+
+# All that the driver has to ask of the firmware.
+commotion() {
+	on 1 ip link set eth0 down
+	on 1 ip link set eth0 up
+	on 1 ethtool -L eth0 combined 1
+	on 1 ethtool -G eth0 rx 512 tx 512
+	on 1 ip link set eth0 mtu 4000
+	on 1 ip link set eth0 promisc on
+	on 1 ethtool -X eth0 equal 1
+	on 1 ping -q -c 5 -i 0.05 -W 1 10.0.0.2
+	on 1 ip link set eth0 promisc off
+	on 1 ethtool -X eth0 default
+	on 1 ip link set eth0 mtu 1500
+	on 1 ethtool -G eth0 rx 1024 tx 1024
+	on 1 ethtool -L eth0 combined 2
+	on 1 ethtool -S eth0
+} >/dev/null 2>&1
+
+begin_anew() {
+	echo "$device" >"$driver/unbind"
+	echo "$device" >"$driver/bind" || return
+	ip link set "$(netdev)" netns h1 name eth0 || return
+	on 1 ip addr replace 10.0.0.1/24 dev eth0
+	on 1 ip link set eth0 up
+}
+
+works() { until_true 20 carrier 1 1 && until_true 20 pings; }
+
+until_true 20 carrier 1 1
+for seed; do
+	tune 1 "faults seed=$seed,command=any:2%"
+	commotion
+	tune 1 "faults "
+	ok "failing commands ($seed): the driver lets go, and begins anew" begin_anew
+	ok "and works" works
+done
+for seed; do
+	tune 1 "faults seed=$seed,sq-error=5%,late-cqe=5%,late-command=20%,no-buffer=2%,link-up=300ms,link-down=50ms"
+	commotion
+	on 1 ping -q -c 100 -i 0.02 -W 1 10.0.0.2 >/dev/null
+	tune 1 "faults "
+	ok "failing queues and a link that flaps ($seed): it recovers" works
+done
+ok "no violations" no_violations
+finish
