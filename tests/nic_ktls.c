@@ -4,7 +4,7 @@
  *
  *	nic_ktls serve
  *	nic_ktls send HOST [--bits 128|256|0] [--connections N] [--bytes N] [--seed N]
- *		[--software] [--offloaded N] [--expect-failure]
+ *		[--software] [--offloaded N] [--expect-failure] [--wander]
  *		[--rounds N] [--model DEVICE] [--tune OPTION]...
  *
  * The sender has one thread and two connections for each of N: one to agree on
@@ -20,6 +20,9 @@
  * seed each time. Before each round, OPTIONs are given to the model NIC, whose
  * PCI device is DEVICE, with the seed in place of "@": --tune 'sched seed=@'.
  *
+ * With --wander a sender is on another CPU for each piece that it sends, and so
+ * prefers another queue of the NIC: see net.core.txq_reselection_ms.
+ *
  * --expect-failure is for a NIC that is broken on purpose: there
  * must be connections that the receiver refuses for a record that does not
  * decrypt, and still none with wrong data.
@@ -30,6 +33,7 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -76,6 +80,7 @@ struct connection {
 };
 
 static const char *host;
+static bool wander;
 /* Nobody sends before all have their keys: so many connections there are at a time. */
 static pthread_barrier_t keys_set;
 
@@ -257,6 +262,16 @@ static int dial(const char *port, uint16_t *src_port)
 	return fd;
 }
 
+/* On to another CPU. */
+static void move(uint64_t dice)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(dice % sysconf(_SC_NPROCESSORS_ONLN), &set);
+	must(sched_setaffinity(0, sizeof(set), &set));
+}
+
 /* Pieces of all sizes, some of which wait for the next one: records begin and end anywhere. */
 static void transmit(struct connection *c, int fd)
 {
@@ -273,6 +288,8 @@ static void transmit(struct connection *c, int fd)
 		if (len > left)
 			len = left;
 		pattern(buf, len, c->hello.seed, at);
+		if (wander)
+			move(dice >> 32);
 		n = send(fd, buf, len, MSG_NOSIGNAL | (dice & 0x70 || len == left ? 0 : MSG_MORE));
 		if (n <= 0) {
 			c->send_error = errno;
@@ -511,6 +528,9 @@ int main(int argc, char **argv)
 			continue;
 		} else if (!strcmp(argv[i], "--expect-failure")) {
 			opt.expect_failure = true;
+			continue;
+		} else if (!strcmp(argv[i], "--wander")) {
+			wander = true;
 			continue;
 		} else if (!strcmp(argv[i], "--bits")) {
 			opt.bits = atoi(value);
