@@ -38,9 +38,14 @@ begin_anew() {
 	on 1 ip link set eth0 up
 }
 
+# What the driver itself has seen go wrong.
+failed_commands() { dmesg | grep -cE 'mlx5_cmd_out_err.*failed'; }
+grown() { [[ $2 -gt $3 ]] || { echo "$1: $3 before, $2 now"; return 1; }; }
+
 works() { until_true 20 carrier 1 1 && until_true 20 pings; }
 
 until_true 20 carrier 1 1
+before=$(failed_commands)
 for seed; do
 	tune 1 "faults seed=$seed,command=any:2%"
 	commotion
@@ -48,6 +53,8 @@ for seed; do
 	ok "failing commands ($seed): the driver lets go, and begins anew" begin_anew
 	ok "and works" works
 done
+ok "commands did fail" grown commands "$(failed_commands)" "$before"
+errors=$(counter 1 tx_cqe_err) downs=$(counter 1 link_down_events_phy)
 for seed; do
 	tune 1 "faults seed=$seed,sq-error=5%,late-cqe=5%,late-command=20%,no-buffer=2%,link-up=300ms,link-down=50ms"
 	commotion
@@ -55,5 +62,7 @@ for seed; do
 	tune 1 "faults "
 	ok "failing queues and a link that flaps ($seed): it recovers" works
 done
+ok "queues did fail" grown tx_cqe_err "$(counter 1 tx_cqe_err)" "$errors"
+ok "the link did flap" grown link_down_events_phy "$(counter 1 link_down_events_phy)" "$downs"
 ok "no violations" no_violations
 finish
