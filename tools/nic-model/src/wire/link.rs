@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::event::{eventfd, EventfdFlags};
 use rustix::fs::{flock, FlockOperation};
 use rustix::io::Errno;
 use rustix::net::{
@@ -72,8 +73,7 @@ impl Endpoint {
         Ok(match self {
             Endpoint::Unix(path) => Box::new(Unix::new(path)?),
             Endpoint::Tap(name) => Box::new(Tap::new(name)?),
-            // The other end of this pair is gone.
-            Endpoint::None => Box::new(pair()?.0),
+            Endpoint::None => Box::new(Nowhere(eventfd(0, EventfdFlags::CLOEXEC)?)),
         })
     }
 }
@@ -141,6 +141,28 @@ impl Link for Pair {
 
     fn carrier(&self) -> bool {
         self.0.alive
+    }
+}
+
+/// No cable. Its file is never readable: that of a pair without its other end always is, and a loop that waits for it never
+/// sleeps.
+struct Nowhere(OwnedFd);
+
+impl Link for Nowhere {
+    fn send(&mut self, _: &[u8]) -> io::Result<Sent> {
+        Ok(Sent::NoPeer)
+    }
+
+    fn receive(&mut self, _: &mut [u8]) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn carrier(&self) -> bool {
+        false
     }
 }
 

@@ -256,6 +256,10 @@ fn options() {
         assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
     }
     let mut unplugged = Wire::new(Endpoint::None.open().unwrap(), Impairments::default());
+    unplugged.send(Instant::now(), &frame(0));
     assert_eq!(unplugged.receive().unwrap(), None);
     assert!(!unplugged.carrier());
+    // Who waits for it sleeps.
+    let mut polled = [PollFd::from_borrowed_fd(unplugged.fd(), PollFlags::IN)];
+    assert_eq!(poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0));
 }
