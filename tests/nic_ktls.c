@@ -200,7 +200,8 @@ static void *serve_one(void *arg)
 	patience(fd);
 	if (set_keys(fd, TLS_RX, &hello))
 		verdict.error = errno;
-	else
+	/* Only now may it send: keys are not taken after the other end has shut down. */
+	if (write_all(control, "", 1) && !verdict.error)
 		check_stream(fd, &hello, &verdict);
 	close(fd);
 	write_all(control, &verdict, sizeof(verdict));
@@ -322,6 +323,9 @@ static void *send_one(void *arg)
 		goto trouble;
 	c->trouble = "set keys";
 	if (set_keys(fd, TLS_TX, &c->hello))
+		goto trouble;
+	c->trouble = "wait for the receiver's keys";
+	if (!read_all(control, port, 1))
 		goto trouble;
 	pthread_barrier_wait(&keys_set);
 	waited = true;
