@@ -26,7 +26,6 @@ pub enum Kind {
     Tir,
     FlowTable,
     FlowGroup,
-    FlowCounter,
     Dek,
 }
 

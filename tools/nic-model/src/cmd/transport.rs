@@ -67,11 +67,8 @@ fn set_hash(tir: &mut Tir, ctx: &Input<'_>) -> Result<(), CmdError> {
         other => return Err(CmdError::parameter(format!("hash function {other}"))),
     };
     tir.symmetric = ctx.flag("rx_hash_symmetric")?;
-    let start = ctx.raw("rx_hash_toeplitz_key")?;
-    let offset = start.as_ptr() as usize - ctx.bytes.as_ptr() as usize;
-    tir.key.copy_from_slice(
-        ctx.bytes.get(offset..offset + 40).ok_or_else(|| CmdError::parameter("a short key"))?,
-    );
+    let key = ctx.part("rx_hash_toeplitz_key", "tirc")?.bytes.first_chunk();
+    tir.key = *key.ok_or_else(|| CmdError::parameter("a short key"))?;
     tir.selected = ctx.get32("rx_hash_field_selector_outer.selected_fields")?;
     Ok(())
 }
