@@ -140,12 +140,21 @@ impl Device {
         Plan::parse(text, |name| self.commands.opcode(name))
     }
 
-    /// Does a command take something away?
+    /// Does a command take something away, or out of use before it goes: RQs out of an RQT, the next table out of one's miss action?
     pub fn removes(&self, opcode: u16) -> bool {
+        const REMOVING: &[&str] = &[
+            "DESTROY_",
+            "DEALLOC_",
+            "DELETE_",
+            "DETACH_",
+            "TEARDOWN_",
+            "DISABLE_",
+            "MANAGE_PAGES",
+            "MODIFY_RQT",
+            "MODIFY_FLOW_TABLE",
+        ];
         let name = self.commands.name(opcode);
-        let words =
-            ["DESTROY_", "DEALLOC_", "DELETE_", "DETACH_", "TEARDOWN_", "DISABLE_", "MANAGE_PAGES"];
-        words.iter().any(|word| name.starts_with(word))
+        REMOVING.iter().any(|word| name.starts_with(word))
     }
 
     /// All objects are gone, as after ENABLE_HCA.

@@ -22,8 +22,10 @@ pub struct Plan {
     pub after: Duration,
     /// Opcodes whose commands fail.
     pub commands: Vec<(u16, Probability)>,
-    /// Commands that fail whatever their opcode, but for those that take something away: no driver can do anything about what
-    /// it cannot destroy.
+    /// Commands that fail whatever their opcode, but for those that take something away, or out of use ([`Device::removes`]):
+    /// no driver can do anything about what it cannot destroy.
+    ///
+    /// [`Device::removes`]: crate::device::Device::removes
     pub any_command: Probability,
     /// Commands that complete late.
     pub late_command: Probability,

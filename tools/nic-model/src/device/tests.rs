@@ -231,6 +231,18 @@ impl Tls {
 }
 
 #[test]
+fn what_a_driver_cannot_do_without_does_not_fail() {
+    let dev = device(config());
+    let removes = |name| dev.removes(dev.commands.opcode(name).unwrap());
+    for name in ["DESTROY_RQ", "DEALLOC_PD", "DELETE_FLOW_TABLE_ENTRY", "MODIFY_RQT"] {
+        assert!(removes(name), "{name}");
+    }
+    for name in ["CREATE_RQ", "MODIFY_RQ", "SET_FLOW_TABLE_ENTRY", "QUERY_PAGES"] {
+        assert!(!removes(name), "{name}");
+    }
+}
+
+#[test]
 fn tls_records_over_several_packets() {
     let mut t = Tls::new();
     t.params(5);
