@@ -202,7 +202,7 @@ impl Path {
         }
     }
 
-    /// The same if nothing is lost.
+    /// The [`window`](Self::window) if nothing is lost.
     pub fn full_window(&self, speed: u64, config: &Config) -> u32 {
         match self.rtt_bytes(speed) {
             // A grant comes with each third of a window, so it must reach further by that.

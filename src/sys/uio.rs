@@ -273,7 +273,7 @@ impl IovIter {
 
     /// # Safety
     ///
-    /// `out` must be valid for writes of `len` bytes. They are all initialised if the result is Ok, and zeros after EFAULT.
+    /// `out` must be valid for writes of `len` bytes. They are all initialised if the result is Ok. Part of them may be, with zeros, after EFAULT.
     #[inline]
     pub(super) unsafe fn copy_from_raw(&mut self, out: *mut u8, len: usize) -> Result {
         if !self.is_source() {
