@@ -71,8 +71,10 @@ impl Recovery {
         self.questions = MAX_ASKS;
     }
 
-    /// New bytes of the message came; `again` if their sender sent them again.
-    pub fn arrived(&mut self, now: u64, msgin: &MsgIn, again: bool) {
+    /// New bytes of the message came, from `start` on; `again` if their sender sent them again. If they had been asked for and
+    /// were only late: how long after the question they came.
+    pub fn arrived(&mut self, now: u64, msgin: &MsgIn, start: u32, again: bool) -> Option<u64> {
+        let late = !again && start < self.asked_to && self.round.is_none();
         let above = Range { start: self.asked_to, end: msgin.end() };
         if msgin.missing_in(above).is_none() {
             // What overtook the others was not ahead of a loss.
@@ -80,9 +82,13 @@ impl Recovery {
         } else if self.noticed.is_none() {
             self.noticed = Some(Noticed { since: now, below: msgin.end() });
         }
-        let Some(round) = self.round else {
-            return;
-        };
+        if let Some(round) = self.round {
+            self.go_on(now, msgin, round, again);
+        }
+        late.then(|| now.saturating_sub(self.asked_at))
+    }
+
+    fn go_on(&mut self, now: u64, msgin: &MsgIn, round: Round, again: bool) {
         let next = msgin.missing_in(Range { start: 0, end: round.to });
         let Some(next) = next.filter(|_| again) else {
             // All is here, or it was only late.
@@ -200,7 +206,7 @@ mod tests {
 
         fn packet(&mut self, now: u64, thousand: u32, again: bool) -> StdVec<Range> {
             self.msgin.accept(thousand * 1000, 1000);
-            self.recovery.arrived(now, &self.msgin, again);
+            self.recovery.arrived(now, &self.msgin, thousand * 1000, again);
             self.recovery.check(now, &self.msgin, 10, 100);
             all(&mut self.recovery, &self.msgin)
         }
@@ -233,6 +239,19 @@ mod tests {
         assert_eq!(w.packet(5, 0, false), []);
         assert_eq!(w.recovery.deadline(10), None);
         assert_eq!(w.packet(50, 2, false), []);
+    }
+
+    #[test]
+    fn what_was_taken_for_lost_and_was_late_is_told() {
+        let mut w = World::new();
+        assert_eq!(w.packet(0, 2, false), []);
+        assert_eq!(w.packet(10, 3, false), [range(0, 2000)]);
+        w.msgin.accept(0, 1000);
+        assert_eq!(w.recovery.arrived(15, &w.msgin, 0, false), Some(5));
+        w.msgin.accept(1000, 1000);
+        assert_eq!(w.recovery.arrived(30, &w.msgin, 1000, true), None);
+        w.msgin.accept(4000, 1000);
+        assert_eq!(w.recovery.arrived(31, &w.msgin, 4000, false), None);
     }
 
     #[test]

@@ -15,11 +15,13 @@
 //! The least of the last ten to twenty seconds counts: routes change.
 //!
 //! Where bytes are lost, less is sent: a path may have a slower link than ours, or a short queue. The share of the full
-//! window halves with a loss, once in a round trip, and grows with what arrives.
+//! window halves with losses ([`LossRate`]: more than a few), once in a round trip, and grows with what arrives. A receiver counts
+//! as lost what came again and had not come before: what it only asked for may be late, or not sent yet.
 
 use ::core::num::NonZero;
 
 use super::config::Config;
+use super::lossrate::LossRate;
 
 /// A minimum is forgotten after one to two of these.
 const PERIOD: u64 = 10_000_000_000;
@@ -83,6 +85,26 @@ impl Share {
     }
 }
 
+/// What packets of a message tell of the path that they took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// So many bytes were lost: they came again, and not before.
+    pub lost: u32,
+    /// So long after what overtook them came bytes that were taken for lost and were not; 0: none did.
+    pub overtaken: u64,
+}
+
+impl News {
+    /// None.
+    pub const NONE: Self = Self { lost: 0, overtaken: 0 };
+
+    /// Is there any?
+    #[inline]
+    pub fn is_some(&self) -> bool {
+        self.lost != 0 || self.overtaken != 0
+    }
+}
+
 /// The network between this host and another one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Path {
@@ -94,10 +116,15 @@ pub struct Path {
     usual: u64,
     smoothed: u64,
     deviation: u64,
+    /// The longest that a packet came after those that overtook it, as `least`.
+    overtaken: [u64; 2],
+    overtaken_began: u64,
     /// Of what the other host sends to us: grants.
-    pub incoming: Share,
+    incoming: Share,
+    loss_in: LossRate,
     /// Of what we send to it: unscheduled bytes.
-    pub outgoing: Share,
+    outgoing: Share,
+    loss_out: LossRate,
 }
 
 impl Path {
@@ -110,8 +137,12 @@ impl Path {
             usual: 0,
             smoothed: 0,
             deviation: 0,
+            overtaken: [0; 2],
+            overtaken_began: 0,
             incoming: Share::new(),
+            loss_in: LossRate::new(),
             outgoing: Share::new(),
+            loss_out: LossRate::new(),
         }
     }
 
@@ -135,6 +166,29 @@ impl Path {
         let off = ns.abs_diff(self.smoothed);
         self.deviation = (self.deviation - self.deviation / 4).saturating_add(off / 4);
         self.smoothed = (self.smoothed - self.smoothed / 8).saturating_add(ns / 8).max(1);
+    }
+
+    /// What packets from the other host told.
+    #[cold]
+    pub fn learn(&mut self, now: u64, news: News) {
+        if news.lost != 0 && self.loss_in.lost(news.lost) {
+            self.incoming.lost(now, self.smoothed);
+        }
+        let [this, last] = self.overtaken;
+        if now.saturating_sub(self.overtaken_began) >= PERIOD {
+            self.overtaken_began = now;
+            self.overtaken = [news.overtaken, this];
+        } else {
+            self.overtaken = [news.overtaken.max(this), last];
+        }
+    }
+
+    /// The other host asked for bytes that we had sent.
+    #[cold]
+    pub fn lost(&mut self, now: u64, bytes: u32) {
+        if self.loss_out.lost(bytes) {
+            self.outgoing.lost(now, self.smoothed);
+        }
     }
 
     /// The shortest round trip, as far as is known.
@@ -187,6 +241,7 @@ impl Path {
     /// So many bytes came from the other host.
     #[inline]
     pub fn arrived(&mut self, bytes: u32, speed: u64, config: &Config) {
+        self.loss_in.arrived(bytes);
         if !self.incoming.is_whole() {
             let window = self.full_window(speed, config);
             self.incoming.arrived(bytes, window);
@@ -196,6 +251,7 @@ impl Path {
     /// So many bytes came to it.
     #[inline]
     pub fn departed(&mut self, bytes: u32, speed: u64, config: &Config) {
+        self.loss_out.arrived(bytes);
         if !self.outgoing.is_whole() {
             let window = self.all_unscheduled(speed, config);
             self.outgoing.arrived(bytes, window);
@@ -227,7 +283,10 @@ impl Path {
     /// How long to wait for bytes that others overtook.
     pub fn reordering(&self, config: &Config) -> u64 {
         let quarter = self.least().map_or(0, |least| least / 4);
-        quarter.clamp(config.reordering, config.rto_min.max(config.reordering))
+        let quarter = quarter.clamp(config.reordering, config.rto_min.max(config.reordering));
+        let [this, last] = self.overtaken;
+        // What comes a round trip later than what overtook it might as well have been lost.
+        quarter.max(this.max(last).min(self.smoothed))
     }
 }
 
@@ -340,6 +399,43 @@ mod tests {
             path.sample(now, 3_000_000 + 2_000_000 * (now % 2));
         }
         assert!((5_000_000..20_000_000).contains(&path.rto(&config)), "{}", path.rto(&config));
+    }
+
+    #[test]
+    fn a_receiver_waits_as_long_as_packets_overtake_each_other() {
+        let config = Config::default();
+        let mut path = Path::new();
+        path.sample(1, 20_000);
+        path.sample(2, 4_000_000);
+        assert_eq!(path.reordering(&config), config.reordering);
+        path.learn(PERIOD, News { lost: 0, overtaken: 300_000 });
+        assert_eq!(path.reordering(&config), 300_000);
+        assert!(path.smoothed < 1_000_000);
+        path.learn(PERIOD + 1, News { lost: 0, overtaken: 10_000_000 });
+        assert_eq!(path.reordering(&config), path.smoothed);
+        path.learn(2 * PERIOD + 1, News { lost: 0, overtaken: 400_000 });
+        path.learn(3 * PERIOD + 1, News::NONE);
+        assert_eq!(path.reordering(&config), 400_000);
+        path.learn(4 * PERIOD + 1, News::NONE);
+        assert_eq!(path.reordering(&config), config.reordering);
+    }
+
+    #[test]
+    fn a_window_shrinks_when_many_bytes_came_again() {
+        let config = Config::default();
+        let mut path = Path::new();
+        let whole = path.window(GBIT, &config);
+        for now in 0..100 {
+            // One packet in fifty.
+            path.arrived(49 * 1400, GBIT, &config);
+            path.learn(now * 1_000_000, News { lost: 1400, overtaken: 0 });
+        }
+        assert_eq!(path.window(GBIT, &config), whole);
+        for now in 100..200 {
+            path.arrived(1400, GBIT, &config);
+            path.learn(now * 1_000_000, News { lost: 1400, overtaken: 0 });
+        }
+        assert!(path.window(GBIT, &config) < whole / 10);
     }
 
     #[test]

@@ -11,13 +11,12 @@ use super::net::Net;
 use crate::observe::counters::Counter;
 use crate::protocol::acks::{PendingAcks, MAX_ACKS};
 use crate::protocol::config::{Config, MS};
-use crate::protocol::lossrate::LossRate;
 use crate::protocol::peer::Pulse;
 use crate::protocol::priority::{Cutoffs, PeerCutoffs};
 use crate::protocol::recent::RecentIds;
 use crate::protocol::rtt::Rtt;
 use crate::protocol::session::preamble::Padding;
-use crate::protocol::window::Path;
+use crate::protocol::window::{News, Path};
 use crate::protocol::wire::PRIORITIES;
 use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
@@ -54,9 +53,6 @@ struct State {
     path: Path,
     /// Speed of our link to it, in bits per second, once somebody asked; 0 if it is not known.
     speed: Option<u64>,
-    /// How much of what it sends, and of what is sent to it, is lost.
-    loss_in: LossRate,
-    loss_out: LossRate,
     /// What was heard of it, and asked.
     pulse: Pulse,
     /// Which priorities it wants, and what it knows of ours.
@@ -113,7 +109,6 @@ impl State {
 
     /// So many bytes that were sent to it have arrived.
     fn sent(&mut self, bytes: u32, config: &Config) {
-        self.loss_out.arrived(bytes);
         let speed = self.speed.unwrap_or(0);
         self.path.departed(bytes, speed, config);
     }
@@ -144,8 +139,6 @@ impl Peer {
             rtt: Rtt::new(),
             path: Path::new(),
             speed: None,
-            loss_in: LossRate::new(),
-            loss_out: LossRate::new(),
             pulse: Pulse::new(),
             cutoffs: PeerCutoffs::new(),
             session: None,
@@ -240,7 +233,6 @@ impl Peer {
             }
         }
         state.sent(answer.request, config);
-        state.loss_in.arrived(answer.response);
         let speed = state.speed.unwrap_or(0);
         state.path.arrived(answer.rest, speed, config);
         if self.is_sealed() {
@@ -285,27 +277,32 @@ impl Peer {
         (path.window(speed.unwrap_or(0), config), path.rto(config), path.reordering(config))
     }
 
+    /// So many bytes more came from it.
+    pub(super) fn arrived(&self, bytes: u32) {
+        let State { path, speed, .. } = &mut *self.state.lock();
+        path.arrived(bytes, speed.unwrap_or(0), &self.ns.config);
+    }
+
+    /// How long to wait for bytes that should come from it, and for those that others overtook.
+    pub(super) fn waits(&self) -> (u64, u64) {
+        let path = &self.state.lock().path;
+        (path.rto(&self.ns.config), path.reordering(&self.ns.config))
+    }
+
     /// The network's round trip took `ns`, or less.
     pub(super) fn round_trip(&self, now: u64, ns: u64) {
         self.state.lock().path.sample(now, ns);
     }
 
-    /// So many bytes of it were lost on the way.
-    pub(super) fn lost_incoming(&self, now: u64, bytes: u32) {
-        let state = &mut *self.state.lock();
-        if state.loss_in.lost(bytes) {
-            let rtt = state.path.least().unwrap_or(0);
-            state.path.incoming.lost(now, rtt);
-        }
+    /// What packets from it told of the network.
+    #[cold]
+    pub(super) fn learn(&self, now: u64, news: News) {
+        self.state.lock().path.learn(now, news);
     }
 
     /// So many bytes to it were lost on the way.
     pub(super) fn lost_outgoing(&self, now: u64, bytes: u32) {
-        let state = &mut *self.state.lock();
-        if state.loss_out.lost(bytes) {
-            let rtt = state.path.least().unwrap_or(0);
-            state.path.outgoing.lost(now, rtt);
-        }
+        self.state.lock().path.lost(now, bytes);
     }
 
     /// Finds out the speed of the link to it, which `dst` goes over. Sleeps.

@@ -277,8 +277,13 @@ fn new_request(
     let id = identity.id;
     let core = || {
         let msgin = MsgIn::new(payload.length, payload.incoming);
-        let mut core = core::Rpc::server(now_ns(), &ns.config, msgin);
+        let now = now_ns();
+        let mut core = core::Rpc::server(now, &ns.config, msgin);
         core.set_response_limit(payload.response_limit);
+        if payload.length > payload.range.len() {
+            let (rto, reordering) = peer.waits();
+            core.set_rto(now, rto, reordering);
+        }
         core
     };
     let rpc = Rpc::server(endpoint, peer.clone(), identity, core, charge, unproven);
@@ -411,9 +416,6 @@ fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payl
 fn ask(endpoint: &Endpoint, rpc: &Arc<Rpc>, now: u64, first: core::Control) {
     let mut next = Some(first);
     while let Some(control) = next {
-        if let core::Control::Resend(range) = control {
-            rpc.peer.lost_incoming(now, range.len());
-        }
         endpoint.send_core_control(rpc, control);
         next = rpc.state.lock().core.poll_resend(now);
     }
@@ -490,6 +492,9 @@ fn add_data_locked(
     let Some(new) = new else {
         return;
     };
+    if let Some(news) = state.core.take_news() {
+        rpc.peer.learn(now, news);
+    }
     if sealed && !open(endpoint, rpc, state, new, now, after) {
         return;
     }
@@ -509,6 +514,8 @@ fn add_data_locked(
                 response: length,
                 rest: state.core.take_arrived(),
             });
+        } else if length > range.len() {
+            rpc.peer.arrived(state.core.take_arrived());
         }
         after.grants = grants::leave(&endpoint.ns, state);
         state.core.deliver();

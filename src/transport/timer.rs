@@ -14,7 +14,7 @@ use super::receive::perform;
 use super::rpc::Rpc;
 use crate::observe::counters::Counter;
 use crate::observe::trace;
-use crate::protocol::rpc::{Action, Control};
+use crate::protocol::rpc::Action;
 use crate::sys::time::now_ns;
 use crate::sys::timer::OnTimer;
 
@@ -64,9 +64,6 @@ impl OnTimer for Endpoint {
             if action == Action::Free {
                 this.ns.stats.inc(Counter::ClientsLost);
                 trace::timeout(&rpc, rpc.end_name(), 0, 0);
-            }
-            if let Action::Send(Control::Resend(range)) = action {
-                rpc.peer.lost_incoming(now, range.len());
             }
             perform(this, &rpc, action);
             // A question may have more than one part.

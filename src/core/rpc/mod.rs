@@ -23,7 +23,7 @@ use super::msgin::{Accept, MsgIn, Range};
 use super::msgout::MsgOut;
 use super::recovery::Recovery;
 use super::slab::Token;
-use super::window::ResponseLimit;
+use super::window::{News, ResponseLimit};
 
 /// Which end of the RPC this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,8 @@ pub struct Rpc {
     round_trip: Option<u64>,
     /// Bytes of the incoming message that were counted as arrived.
     counted: u32,
+    /// What its packets told of the path, and nobody asked for yet.
+    news: News,
     /// How little of the response its client wants unasked.
     response_limit: ResponseLimit,
     /// The incoming message's sender was silent, and the grant scheduler does not know yet.
@@ -212,6 +214,7 @@ impl Rpc {
             token: None,
             report_at: 0,
             stalled: false,
+            news: News::NONE,
             response_limit: ResponseLimit::NONE,
             timed: None,
             round_trip: None,
@@ -297,7 +300,7 @@ impl Rpc {
                 } else {
                     self.prove(now);
                 }
-                self.note_arrival(now, config, payload, again);
+                self.note_arrival(now, config, range, again);
                 Data::Keep(range)
             }
             Accept::Duplicate => Data::Duplicate,

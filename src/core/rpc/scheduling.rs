@@ -9,6 +9,7 @@ use super::super::grant::{Grants, Progress};
 use super::super::mem::AllocError;
 use super::super::msgin::MsgIn;
 use super::super::slab::Token;
+use super::super::window::News;
 use super::{Phase, Rpc};
 
 impl Rpc {
@@ -89,6 +90,13 @@ impl Rpc {
     /// network ([`Path::sample`](super::super::window::Path::sample)).
     pub fn take_round_trip(&mut self) -> Option<u64> {
         self.round_trip.take()
+    }
+
+    /// What the packets that came since this was asked last tell of the path ([`Path::learn`](super::super::window::Path::learn)): to be
+    /// asked after each packet.
+    #[inline]
+    pub fn take_news(&mut self) -> Option<News> {
+        self.news.is_some().then(|| ::core::mem::replace(&mut self.news, News::NONE))
     }
 
     /// Bytes of the incoming message that arrived since this was asked last: to be asked when a report is due, and at the end.

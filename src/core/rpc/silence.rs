@@ -47,6 +47,9 @@ impl Rpc {
 
     /// New bytes of the incoming message were kept.
     pub(super) fn note_arrival(&mut self, now: u64, config: &Config, payload: Range, again: bool) {
+        if again {
+            self.news.lost = self.news.lost.saturating_add(payload.len());
+        }
         if let Some((offset, at)) = self.timed {
             if payload.start >= offset {
                 self.timed = None;
@@ -62,7 +65,11 @@ impl Rpc {
             // The start of the response was asked for and came again: so all of it was lost.
             self.recovery.began(msgin, config.probe);
         }
-        self.recovery.arrived(now, msgin, again);
+        if let Some(late) = self.recovery.arrived(now, msgin, payload.start, again) {
+            // For the rest of this message, too.
+            self.reordering = self.reordering.saturating_add(late);
+            self.news.overtaken = self.news.overtaken.max(self.reordering);
+        }
     }
 
     /// What to ask for now because it was overtaken and did not come, or because what was asked for first came: to be

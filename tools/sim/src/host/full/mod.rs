@@ -192,9 +192,7 @@ impl Full {
                     if !rpc.again.contains(&range) {
                         rpc.again.push_back(range);
                     }
-                    let path = &mut self.peer(key.0).path;
-                    let rtt = path.least().unwrap_or(0);
-                    path.outgoing.lost(now, rtt);
+                    self.peer(key.0).path.lost(now, range.len());
                 }
             }
             Action::Free => self.free(key),

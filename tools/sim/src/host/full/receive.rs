@@ -150,7 +150,7 @@ impl Full {
             return;
         }
         let Some(rpc) = self.rpcs.get_mut(&key) else { return };
-        let round_trip = rpc.core.take_round_trip();
+        let (round_trip, news) = (rpc.core.take_round_trip(), rpc.core.take_news());
         if rpc.core.role() == Role::Client && rpc.core.phase() != rpc::Phase::Sending {
             // The response began: the request is not needed any more.
             rpc.out = None;
@@ -164,6 +164,9 @@ impl Full {
         peer.path.set_usual(usual);
         let window = peer.path.window(speed, &config);
         peer.path.arrived(kept.len(), speed, &config);
+        if let Some(news) = news {
+            peer.path.learn(now, news);
+        }
         if let Some(ns) = round_trip {
             peer.path.sample(now, ns);
             self.typical.sample(now, ns);

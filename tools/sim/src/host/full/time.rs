@@ -37,12 +37,6 @@ impl Full {
             if let Some(token) = rpc.core.take_stalled() {
                 self.grants.stalled(token);
             }
-            if let Action::Send(Control::Resend(_)) = action {
-                if rpc.core.msgin().is_some() {
-                    let rtt = peer.path.least().unwrap_or(0);
-                    peer.path.incoming.lost(now, rtt);
-                }
-            }
             if rpc.core.is_report_due() {
                 peer.path.set_usual(self.typical.least().unwrap_or(0));
                 let window = peer.path.window(self.setup.link_bps, &config);
@@ -59,9 +53,6 @@ impl Full {
         loop {
             let Some(rpc) = self.rpcs.get_mut(&key) else { return };
             let Some(control) = rpc.core.poll_resend(now) else { return };
-            let path = &mut self.peer(key.0).path;
-            let rtt = path.least().unwrap_or(0);
-            path.incoming.lost(now, rtt);
             self.send_core_control(now, key, control);
         }
     }
