@@ -4,8 +4,6 @@
 
 use std::cmp::Reverse;
 
-use homa_core::rpc::{Action, Control};
-
 use super::{Full, Key};
 use crate::host::Time;
 
