@@ -16,7 +16,8 @@
 //!
 //! Where bytes are lost, less is sent: a path may have a slower link than ours, or a short queue. The share of the full
 //! window halves with losses ([`LossRate`]: more than a few), once in a round trip, and grows with what arrives. A receiver counts
-//! as lost what came again and had not come before: what it only asked for may be late, or not sent yet.
+//! as lost what came again and had not come before, and what it asks for when nothing comes at all: other bytes that it asks for may
+//! be late, or not sent yet.
 
 use ::core::num::NonZero;
 
@@ -88,7 +89,7 @@ impl Share {
 /// What packets of a message tell of the path that they took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct News {
-    /// So many bytes were lost: they came again, and not before.
+    /// So many bytes were lost: they came again, and not before, or nothing came any more.
     pub lost: u32,
     /// So long after what overtook them came bytes that were taken for lost and were not; 0: none did.
     pub overtaken: u64,

@@ -47,6 +47,9 @@ impl OnTimer for Endpoint {
             }
             let core = &mut state.core;
             let action = rpc.peer.with_pulse(|pulse| core.poll_timer_of(now, config, pulse));
+            if let Some(news) = core.take_news() {
+                rpc.peer.learn(now, news);
+            }
             if action != Action::None {
                 let _ = due.push((rpc.clone(), action), GFP_ATOMIC);
             }

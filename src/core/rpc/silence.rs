@@ -101,6 +101,8 @@ impl Rpc {
         match self.recovery.poll(msgin) {
             Some(range) => {
                 self.stalled = self.token.is_some();
+                // Nothing else would tell, if all that is sent again is lost, too.
+                self.news.lost = self.news.lost.saturating_add(range.len());
                 Some(Control::Resend(range))
             }
             // All that was granted is here: the grant was lost.

@@ -32,6 +32,9 @@ impl Full {
             let config = self.setup.config;
             let Some(peer) = self.peers.get_mut(&key.0) else { continue };
             let action = rpc.core.poll_timer_of(now, &config, &mut peer.pulse);
+            if let Some(news) = rpc.core.take_news() {
+                peer.path.learn(now, news);
+            }
             if let Some(token) = rpc.core.take_stalled() {
                 self.grants.stalled(token);
             }
