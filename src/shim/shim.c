@@ -19,6 +19,16 @@
 #include <net/ipv6.h>
 #include "shim.h"
 
+void shim_local_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+void shim_local_bh_enable(void)
+{
+	local_bh_enable();
+}
+
 int shim_next_possible_cpu(int cpu)
 {
 	unsigned int next = cpumask_next(cpu, cpu_possible_mask);

@@ -16,6 +16,10 @@
 #include <net/net_namespace.h>
 #include <net/sock.h>
 
+/* lock.rs */
+void shim_local_bh_disable(void);
+void shim_local_bh_enable(void);
+
 /* percpu.rs, timer.rs */
 int shim_next_possible_cpu(int cpu);
 void *shim_per_cpu_ptr(void *ptr, int cpu);

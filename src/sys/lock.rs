@@ -1,12 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Spin locks that keep bottom halves out.
+//! Keeping bottom halves out, alone and with a spin lock.
 
 use homa_bindings as bindings;
 use kernel::{
     bindings as kb, ffi,
     sync::lock::{Backend, Lock},
+    types::NotThreadSafe,
 };
+
+/// No bottom half runs on this CPU while it lives, and nobody else's process: those that are raised do afterwards.
+pub struct NoBottomHalves(NotThreadSafe);
+
+impl NoBottomHalves {
+    /// From now on.
+    #[inline]
+    pub fn begin() -> Self {
+        // SAFETY: allowed in any context but hard interrupts; `drop` undoes it, on the same CPU, as the type cannot be sent.
+        unsafe { bindings::shim_local_bh_disable() };
+        Self(NotThreadSafe)
+    }
+}
+
+impl Drop for NoBottomHalves {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: `begin` disabled them.
+        unsafe { bindings::shim_local_bh_enable() }
+    }
+}
 
 /// A spin lock that disables bottom halves while it is held: for data that process context and softirq
 /// share. Not to be taken in hard interrupts.

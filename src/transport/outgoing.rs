@@ -8,7 +8,7 @@
 //! Of a message that fits one packet the bytes are kept, and the packet itself is sent: that is
 //! cheaper than a clone, of which somebody below may need a copy.
 //!
-//! A retransmission is the same bytes again, as a whole segment or as packets made for it.
+//! A retransmission is the same bytes again, in packets made for it.
 
 use kernel::prelude::*;
 
@@ -318,20 +318,13 @@ impl Outgoing {
                 return sent;
             }
         };
-        // Plain ones packet by packet: HomaModule reads the sequence of a packet in its GRO callback alone, so these tell
-        // their offset to those that the callback never saw.
-        let by_segment = matches!(self.template, Template::Sealed(_));
+        // Packet by packet, each of which says that it comes again. (And HomaModule reads the sequence of a packet in its GRO
+        // callback alone, so plain ones tell their offset to those that the callback never saw.)
         for skb in segments.iter() {
             let kept: Kept = skb.cb();
             let whole = Range { start: kept.start, end: kept.end };
-            match range.intersect(&whole) {
-                None => {}
-                Some(part) if part == whole && by_segment => {
-                    if let Ok(copy) = again(skb, dst) {
-                        queue.push_back(copy);
-                    }
-                }
-                Some(part) => self.retransmit_part(sk, dst, skb, &kept, part, progress, queue),
+            if let Some(part) = range.intersect(&whole) {
+                self.retransmit_part(sk, dst, skb, &kept, part, progress, queue);
             }
         }
         queue.len().saturating_sub(before) as u64

@@ -13,6 +13,7 @@ use crate::protocol::msgin::Range;
 use crate::protocol::wire::{Acks, Control, Header, PacketType};
 use crate::protocol::{priority, rpc as core, wire};
 use crate::sys::builder::SkbBuilder;
+use crate::sys::lock::NoBottomHalves;
 use crate::sys::route::Dst;
 use crate::sys::skbq::SkbQueue;
 use crate::tls::Session;
@@ -26,6 +27,8 @@ impl Endpoint {
         }
         self.ns.stats.sent(PacketType::Data, queue.len() as u64);
         let tos = self.tos(level);
+        // Nothing comes between them: what the first ones let in may be a GRANT, whose bytes would overtake the rest.
+        let _together = (queue.len() > 1).then(NoBottomHalves::begin);
         while let Some(skb) = queue.pop_front() {
             if dst.xmit(&self.sk, skb, tos).is_err() {
                 self.ns.stats.inc(Counter::SendErrors);
