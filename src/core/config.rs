@@ -42,6 +42,8 @@ pub struct Config {
     pub unscheduled_min: u32,
     /// See `unscheduled_min`.
     pub unscheduled_max: u32,
+    /// In place of `unscheduled_min` where a path was seen to be slower than the link.
+    pub slow_min: u32,
     /// The longest measured window.
     pub window_max: u32,
     /// What windows are longer than a round trip's bytes: full packets take longer than the small ones measured.
@@ -75,6 +77,7 @@ impl Config {
             ask_max: 1_000 * MS,
             probe: PROBE,
             unscheduled_min: 6_000,
+            slow_min: 16_000,
             unscheduled_max: 262_144,
             window_max: 524_288,
             window_slack: 5_000,

@@ -43,6 +43,8 @@ pub struct Recovery {
     /// All gaps below were asked for, at `asked_at`.
     asked_to: u32,
     asked_at: u64,
+    /// Of these, all below had been overtaken.
+    overtaken_to: u32,
     /// How often what is below `asked_to` was asked for again.
     repeats: u8,
     noticed: Option<Noticed>,
@@ -58,6 +60,7 @@ impl Recovery {
         Self {
             asked_to: 0,
             asked_at: 0,
+            overtaken_to: 0,
             repeats: 0,
             noticed: None,
             round: None,
@@ -74,7 +77,7 @@ impl Recovery {
     /// New bytes of the message came, from `start` on; `again` if their sender sent them again. If they had been asked for and
     /// were only late: how long after the question they came.
     pub fn arrived(&mut self, now: u64, msgin: &MsgIn, start: u32, again: bool) -> Option<u64> {
-        let late = !again && start < self.asked_to && self.round.is_none();
+        let late = !again && start < self.overtaken_to;
         let above = Range { start: self.asked_to, end: msgin.end() };
         if msgin.missing_in(above).is_none() {
             // What overtook the others was not ahead of a loss.
@@ -116,6 +119,7 @@ impl Recovery {
         self.noticed = None;
         // Gaps are part of the round.
         self.asked_to = msgin.end();
+        self.overtaken_to = 0;
         self.asked_at = now;
         self.ask(next.start, piece_end);
     }
@@ -138,6 +142,7 @@ impl Recovery {
             if now.saturating_sub(noticed.since) >= reordering {
                 self.ask(self.asked_to, noticed.below);
                 self.asked_to = noticed.below;
+                self.overtaken_to = noticed.below;
                 self.asked_at = now;
                 self.repeats = 0;
                 self.noticed = None;

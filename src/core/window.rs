@@ -14,6 +14,10 @@
 //!
 //! The least of the last ten to twenty seconds counts: routes change.
 //!
+//! The link that counts is the slowest on the path, which need not be ours. What long messages were carried with tells
+//! ([`Pace`]): all of these are lower bounds, as a message may also wait for its turn, so the most is the best. The speed of our link is an
+//! upper bound. A window is made for twice what was seen, so that it never is what limits a message for long.
+//!
 //! Where bytes are lost, less is sent: a path may have a slower link than ours, or a short queue. The share of the full
 //! window halves with losses ([`LossRate`]: more than a few), once in a round trip, and grows with what arrives. A receiver counts
 //! as lost what came again and had not come before, and what it asks for when nothing comes at all: other bytes that it asks for may
@@ -35,6 +39,78 @@ const WHOLE: u16 = 1024;
 const LEAST: u16 = WHOLE / 32;
 /// Grows by so much with each window that arrives.
 const GROWTH: u32 = 32;
+
+/// How fast a message is carried: bytes that came, or were granted to us, and the time that took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace(Option<(u32, u64)>);
+
+/// So many bytes in so many nanoseconds, at least: what came in one go, because somebody held it back, tells nothing. (On links of 100
+/// Gbit/s no message takes so long, and none needs to.)
+const PACE_BYTES: u32 = 32_768;
+const PACE_NS: u64 = 100_000;
+
+impl Pace {
+    /// Nothing came yet.
+    pub const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Everything below `offset` is there now; bits per second since the last time that something was said.
+    pub fn at(&mut self, now: u64, offset: u32) -> Option<u64> {
+        self.0.take_if(|(start, _)| *start > offset);
+        let (start, began) = *self.0.get_or_insert((offset, now));
+        let (bytes, ns) = (offset.saturating_sub(start), now.saturating_sub(began));
+        let ns = NonZero::new(ns).filter(|ns| bytes >= PACE_BYTES && ns.get() >= PACE_NS)?;
+        self.0 = Some((offset, now));
+        Some(u64::from(bytes).saturating_mul(8 * 1_000_000_000) / ns)
+    }
+}
+
+/// With fewer samples nothing is known: their messages may all have waited for others.
+const PACES: u16 = 16;
+
+/// The most that a path was seen to carry, in bits per second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    /// In this period and in the one before; 0: nothing was seen.
+    most: [u64; 2],
+    /// In how many samples.
+    samples: [u8; 2],
+    began: u64,
+}
+
+impl Carried {
+    const fn new() -> Self {
+        Self { most: [0; 2], samples: [0; 2], began: 0 }
+    }
+
+    fn sample(&mut self, now: u64, speed: u64) {
+        let ([most, _], [samples, _]) = (self.most, self.samples);
+        if now.saturating_sub(self.began) >= PERIOD {
+            self.began = now;
+            self.most = [speed, most];
+            self.samples = [1, samples];
+        } else {
+            let ([most, _], [samples, _]) = (&mut self.most, &mut self.samples);
+            *most = speed.max(*most);
+            *samples = samples.saturating_add(1);
+        }
+    }
+
+    /// Twice that, if it is known.
+    fn twice(&self) -> Option<u64> {
+        let ([this, last], [samples, before]) = (self.most, self.samples);
+        let known = u16::from(samples).saturating_add(u16::from(before)) >= PACES;
+        known.then(|| this.max(last).saturating_mul(2))
+    }
+}
+
+/// What `speed` bits per second carry in `ns`.
+fn bytes_in(ns: u64, speed: u64) -> u32 {
+    // In two steps, as 64 bits must do: the kernel divides no longer numbers.
+    let bytes = ns.saturating_mul(speed / 8_000) / 1_000_000;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
 
 /// How much of a window is used in one direction.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +202,8 @@ pub struct Path {
     /// Of what we send to it: unscheduled bytes.
     outgoing: Share,
     loss_out: LossRate,
+    carried_in: Carried,
+    carried_out: Carried,
 }
 
 impl Path {
@@ -144,6 +222,8 @@ impl Path {
             loss_in: LossRate::new(),
             outgoing: Share::new(),
             loss_out: LossRate::new(),
+            carried_in: Carried::new(),
+            carried_out: Carried::new(),
         }
     }
 
@@ -151,22 +231,31 @@ impl Path {
     pub fn sample(&mut self, now: u64, ns: u64) {
         let ns = ns.max(1);
         self.samples = self.samples.saturating_add(1);
-        let [this, _] = self.least;
-        if now.saturating_sub(self.began) >= PERIOD {
-            self.began = now;
-            self.least = [ns, this];
-        } else if this == 0 || ns < this {
-            let [this, _] = &mut self.least;
-            *this = ns;
-        }
         if self.smoothed == 0 {
             self.smoothed = ns;
             self.deviation = ns / 2;
-            return;
+        } else {
+            let off = ns.abs_diff(self.smoothed);
+            self.deviation = (self.deviation - self.deviation / 4).saturating_add(off / 4);
+            self.smoothed = (self.smoothed - self.smoothed / 8).saturating_add(ns / 8).max(1);
         }
-        let off = ns.abs_diff(self.smoothed);
-        self.deviation = (self.deviation - self.deviation / 4).saturating_add(off / 4);
-        self.smoothed = (self.smoothed - self.smoothed / 8).saturating_add(ns / 8).max(1);
+        let [this, last] = self.least;
+        if now.saturating_sub(self.began) >= PERIOD || this == 0 {
+            self.began = now;
+            self.least = [ns, this];
+        } else {
+            self.least = [ns.min(this), last];
+        }
+    }
+
+    /// A message from the other host came with so many bits per second ([`Pace`]).
+    pub fn carried_in(&mut self, now: u64, speed: u64) {
+        self.carried_in.sample(now, speed);
+    }
+
+    /// The same for one to the other host.
+    pub fn carried_out(&mut self, now: u64, speed: u64) {
+        self.carried_out.sample(now, speed);
     }
 
     /// What packets from the other host told.
@@ -207,10 +296,7 @@ impl Path {
             (Some(least), Some(guess)) => Some(least.min(guess)),
             (least, guess) => least.or(guess),
         };
-        let least = least.filter(|_| speed != 0)?;
-        // In two steps, as 64 bits must do: the kernel divides no longer numbers.
-        let bytes = least.saturating_mul(speed / 8_000) / 1_000_000;
-        Some(u32::try_from(bytes).unwrap_or(u32::MAX))
+        Some(bytes_in(least.filter(|_| speed != 0)?, speed))
     }
 
     /// The least round trip to any host, 0 if unknown: for as long as little was measured of this one.
@@ -220,7 +306,8 @@ impl Path {
 
     /// How much of a message to send to the other host unasked, over a link of `speed` bits per second (0: unknown).
     pub fn unscheduled(&self, speed: u64, config: &Config) -> u32 {
-        self.outgoing.of(self.all_unscheduled(speed, config), config.probe)
+        let share = self.outgoing.of(self.all_unscheduled(speed, config), config.probe);
+        self.bounded(share, &self.carried_out, speed, config)
     }
 
     fn all_unscheduled(&self, speed: u64, config: &Config) -> u32 {
@@ -234,9 +321,24 @@ impl Path {
         }
     }
 
+    /// `window`, or less if that is more than a path that carries so much needs.
+    fn bounded(&self, window: u32, carried: &Carried, speed: u64, config: &Config) -> u32 {
+        match (carried.twice(), self.least()) {
+            (Some(twice), Some(least)) if speed == 0 || twice < speed => {
+                // Where packets overtake each other, the least that one took is no measure for the others.
+                let ns = least.saturating_add(self.reordering(config));
+                let enough = bytes_in(ns, twice).saturating_add(config.window_slack);
+                window.min(enough.max(config.slow_min))
+            }
+            _ => window,
+        }
+    }
+
     /// How far to grant ahead of what arrived from the other host, over a link of `speed` bits per second.
     pub fn window(&self, speed: u64, config: &Config) -> u32 {
-        self.incoming.of(self.full_window(speed, config), config.probe.saturating_mul(2))
+        let share =
+            self.incoming.of(self.full_window(speed, config), config.probe.saturating_mul(2));
+        self.bounded(share, &self.carried_in, speed, config)
     }
 
     /// So many bytes came from the other host.
@@ -375,6 +477,57 @@ mod tests {
         assert_eq!(path.least(), Some(40_000));
         path.sample(3 * PERIOD + 30, 45_000);
         assert_eq!(path.least(), Some(45_000));
+    }
+
+    #[test]
+    fn windows_follow_the_slowest_link() {
+        let config = Config::default();
+        let mut path = Path::new();
+        path.sample(1, 1_000_000);
+        let whole = path.unscheduled(GBIT, &config);
+        // 100 Mbit/s are 12,500 bytes in a round trip.
+        let many = |now, speed, sample: &mut dyn FnMut(u64, u64)| {
+            for n in 0..u64::from(PACES) {
+                sample(now + n, speed / (n % 3 + 1));
+            }
+        };
+        let usual = path.window(GBIT, &config);
+        path.carried_in(1, GBIT / 10);
+        assert_eq!(path.window(GBIT, &config), usual);
+        many(2, GBIT / 10, &mut |now, speed| path.carried_in(now, speed));
+        assert_eq!(path.unscheduled(GBIT, &config), whole);
+        // 12,500 bytes in a millisecond, 3,125 in the reordering time; twice that.
+        let slow = 31_250 + config.window_slack;
+        assert_eq!(path.window(GBIT, &config), slow);
+        let config = Config { unscheduled_min: 72_000, ..config };
+        assert_eq!(path.window(GBIT, &config), slow);
+        let config = Config { unscheduled_min: 6_000, ..config };
+        many(1, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
+        for speed in [0, GBIT] {
+            assert_eq!(path.unscheduled(speed, &config), slow);
+        }
+        // Our own link is an upper bound.
+        path.carried_out(100, 10 * GBIT);
+        assert_eq!(path.unscheduled(GBIT, &config), whole);
+        // What was seen long ago is forgotten.
+        path.sample(2 * PERIOD, 1_000_000);
+        many(PERIOD + 200, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
+        assert_eq!(path.unscheduled(GBIT, &config), whole);
+        many(2 * PERIOD + 300, GBIT / 10, &mut |now, speed| path.carried_out(now, speed));
+        assert_eq!(path.unscheduled(GBIT, &config), slow);
+    }
+
+    #[test]
+    fn a_pace_needs_bytes_and_time() {
+        let mut pace = Pace::new();
+        assert_eq!(pace.at(1000, 50_000), None);
+        assert_eq!(pace.at(1001, 500_000), None);
+        assert_eq!(pace.at(1000 + PACE_NS, 550_000), Some(500_000 * 8 * 10_000));
+        assert_eq!(pace.at(1_000_000_000, 560_000), None);
+        assert_eq!(pace.at(1000 + PACE_NS + 1_000_000_000, 650_000), Some(800_000));
+        // Another message; and a clock that stands still.
+        assert_eq!(pace.at(u64::MAX, 0), None);
+        assert_eq!(pace.at(0, u32::MAX), None);
     }
 
     #[test]

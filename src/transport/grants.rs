@@ -34,6 +34,9 @@ fn report_slow(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, state: &mut State) -> b
     if let Some(ns) = state.core.take_round_trip() {
         rpc.peer.round_trip(now, ns);
     }
+    if let Some(speed) = state.core.pace_in(now) {
+        rpc.peer.carried_in(now, speed);
+    }
     let (window, rto, reordering) = rpc.peer.window(state.core.take_arrived());
     if !state.core.is_scheduled() {
         state.core.set_rto(now, rto, reordering);

@@ -300,6 +300,16 @@ impl Peer {
         self.state.lock().path.learn(now, news);
     }
 
+    /// A message from it came with so many bits per second.
+    pub(super) fn carried_in(&self, now: u64, speed: u64) {
+        self.state.lock().path.carried_in(now, speed);
+    }
+
+    /// A message to it was carried with so many bits per second.
+    pub(super) fn carried_out(&self, now: u64, speed: u64) {
+        self.state.lock().path.carried_out(now, speed);
+    }
+
     /// So many bytes to it were lost on the way.
     pub(super) fn lost_outgoing(&self, now: u64, bytes: u32) {
         self.state.lock().path.lost(now, bytes);

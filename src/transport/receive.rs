@@ -705,7 +705,13 @@ fn handle_control(
     let action = {
         let core = &mut rpc.state.lock().core;
         match control {
-            Control::Grant { offset, priority } => core.handle_grant_at(now, *offset, *priority),
+            Control::Grant { offset, priority } => {
+                let action = core.handle_grant_at(now, *offset, *priority);
+                if let Some(speed) = core.pace_out(now) {
+                    rpc.peer.carried_out(now, speed);
+                }
+                action
+            }
             Control::Resend { offset, length, .. } => {
                 let length = length.unwrap_or(u32::MAX);
                 trace::resend(&rpc, "received", *offset, length);

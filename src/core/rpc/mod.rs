@@ -23,7 +23,7 @@ use super::msgin::{Accept, MsgIn, Range};
 use super::msgout::MsgOut;
 use super::recovery::Recovery;
 use super::slab::Token;
-use super::window::{News, ResponseLimit};
+use super::window::{News, Pace, ResponseLimit};
 
 /// Which end of the RPC this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,8 @@ pub struct Rpc {
     /// A grant under way: the first byte that it lets out, and when it was made. Then how long that took.
     timed: Option<(u32, u64)>,
     round_trip: Option<u64>,
+    /// How fast the message that is under way is carried.
+    pace: Pace,
     /// Bytes of the incoming message that were counted as arrived.
     counted: u32,
     /// What its packets told of the path, and nobody asked for yet.
@@ -218,6 +220,7 @@ impl Rpc {
             response_limit: ResponseLimit::NONE,
             timed: None,
             round_trip: None,
+            pace: Pace::new(),
             counted: 0,
         }
     }
@@ -322,6 +325,7 @@ impl Rpc {
         self.proven = true;
         if self.phase == Phase::Sending {
             self.phase = Phase::Receiving;
+            self.pace = Pace::new();
         }
         self.hear(now);
         self.progressed = now;
@@ -407,6 +411,7 @@ impl Rpc {
             return false;
         }
         self.out = Some(out);
+        self.pace = Pace::new();
         self.phase = Phase::Replying;
         self.first = self.first.max(config.need_ack_first);
         self.hear(now);

@@ -99,10 +99,23 @@ impl Rpc {
         self.news.is_some().then(|| ::core::mem::replace(&mut self.news, News::NONE))
     }
 
+    /// How fast the incoming message comes, in bits per second, if that is known now ([`Path::carried_in`](super::super::window::Path::carried_in)):
+    /// to be asked when a report is due.
+    pub fn pace_in(&mut self, now: u64) -> Option<u64> {
+        let received = self.msgin.as_ref()?.received();
+        self.pace.at(now, received)
+    }
+
     /// Bytes of the incoming message that arrived since this was asked last: to be asked when a report is due, and at the end.
     pub fn take_arrived(&mut self) -> u32 {
         let received = self.msgin.as_ref().map_or(0, MsgIn::received);
         received.saturating_sub(::core::mem::replace(&mut self.counted, received))
+    }
+
+    /// How fast the outgoing message is granted: to be asked after each GRANT.
+    pub fn pace_out(&mut self, now: u64) -> Option<u64> {
+        let granted = self.out.as_ref()?.granted();
+        self.pace.at(now, granted)
     }
 
     /// Is the message with the scheduler?

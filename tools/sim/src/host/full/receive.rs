@@ -151,6 +151,8 @@ impl Full {
         }
         let Some(rpc) = self.rpcs.get_mut(&key) else { return };
         let (round_trip, news) = (rpc.core.take_round_trip(), rpc.core.take_news());
+        let due = rpc.core.is_report_due();
+        let pace = due.then(|| rpc.core.pace_in(now)).flatten();
         if rpc.core.role() == Role::Client && rpc.core.phase() != rpc::Phase::Sending {
             // The response began: the request is not needed any more.
             rpc.out = None;
@@ -166,6 +168,9 @@ impl Full {
         peer.path.arrived(kept.len(), speed, &config);
         if let Some(news) = news {
             peer.path.learn(now, news);
+        }
+        if let Some(speed) = pace {
+            peer.path.carried_in(now, speed);
         }
         if let Some(ns) = round_trip {
             peer.path.sample(now, ns);
@@ -353,7 +358,11 @@ impl Full {
         };
         let action = match control {
             Control::Grant { offset, priority } => {
-                rpc.core.handle_grant_at(now, *offset, *priority)
+                let action = rpc.core.handle_grant_at(now, *offset, *priority);
+                if let Some(speed) = rpc.core.pace_out(now) {
+                    self.peer(key.0).path.carried_out(now, speed);
+                }
+                action
             }
             Control::Resend { offset, length, .. } => {
                 rpc.core.handle_resend(now, *offset, length.unwrap_or(u32::MAX))
