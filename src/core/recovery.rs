@@ -43,8 +43,9 @@ pub struct Recovery {
     /// All gaps below were asked for, at `asked_at`.
     asked_to: u32,
     asked_at: u64,
-    /// Of these, all below had been overtaken.
+    /// Of these, all below had been overtaken, the last at this time.
     overtaken_to: u32,
+    overtaken_at: u64,
     /// How often what is below `asked_to` was asked for again.
     repeats: u8,
     noticed: Option<Noticed>,
@@ -61,6 +62,7 @@ impl Recovery {
             asked_to: 0,
             asked_at: 0,
             overtaken_to: 0,
+            overtaken_at: 0,
             repeats: 0,
             noticed: None,
             round: None,
@@ -75,7 +77,7 @@ impl Recovery {
     }
 
     /// New bytes of the message came, from `start` on; `again` if their sender sent them again. If they had been asked for and
-    /// were only late: how long after the question they came.
+    /// were only late: how long ago they were overtaken, at least.
     pub fn arrived(&mut self, now: u64, msgin: &MsgIn, start: u32, again: bool) -> Option<u64> {
         let late = !again && start < self.overtaken_to;
         let above = Range { start: self.asked_to, end: msgin.end() };
@@ -88,7 +90,7 @@ impl Recovery {
         if let Some(round) = self.round {
             self.go_on(now, msgin, round, again);
         }
-        late.then(|| now.saturating_sub(self.asked_at))
+        late.then(|| now.saturating_sub(self.overtaken_at))
     }
 
     fn go_on(&mut self, now: u64, msgin: &MsgIn, round: Round, again: bool) {
@@ -143,6 +145,7 @@ impl Recovery {
                 self.ask(self.asked_to, noticed.below);
                 self.asked_to = noticed.below;
                 self.overtaken_to = noticed.below;
+                self.overtaken_at = noticed.since;
                 self.asked_at = now;
                 self.repeats = 0;
                 self.noticed = None;
@@ -252,7 +255,7 @@ mod tests {
         assert_eq!(w.packet(0, 2, false), []);
         assert_eq!(w.packet(10, 3, false), [range(0, 2000)]);
         w.msgin.accept(0, 1000);
-        assert_eq!(w.recovery.arrived(15, &w.msgin, 0, false), Some(5));
+        assert_eq!(w.recovery.arrived(15, &w.msgin, 0, false), Some(15));
         w.msgin.accept(1000, 1000);
         assert_eq!(w.recovery.arrived(30, &w.msgin, 1000, true), None);
         w.msgin.accept(4000, 1000);

@@ -47,9 +47,6 @@ impl Rpc {
 
     /// New bytes of the incoming message were kept.
     pub(super) fn note_arrival(&mut self, now: u64, config: &Config, payload: Range, again: bool) {
-        if again {
-            self.news.lost = self.news.lost.saturating_add(payload.len());
-        }
         if let Some((offset, at)) = self.timed {
             if payload.start >= offset {
                 self.timed = None;
@@ -61,14 +58,17 @@ impl Rpc {
             // Forged packets with gaps would make us ask: the timer does.
             return;
         };
+        if again {
+            self.news.lost = self.news.lost.saturating_add(payload.len());
+        }
         if ::core::mem::take(&mut self.asked) && self.role == Role::Client && again {
             // The start of the response was asked for and came again: so all of it was lost.
             self.recovery.began(msgin, config.probe);
         }
         if let Some(late) = self.recovery.arrived(now, msgin, payload.start, again) {
-            // For the rest of this message, too.
-            self.reordering = self.reordering.saturating_add(late);
-            self.news.overtaken = self.news.overtaken.max(self.reordering);
+            // For the rest of this message, too; but what comes as late as this is asked for anyway.
+            self.reordering = self.reordering.max(late.min(self.rto));
+            self.news.overtaken = self.news.overtaken.max(late);
         }
     }
 
