@@ -8,6 +8,7 @@ use homa_core::msgin::{MsgIn, Range};
 use homa_core::msgout::MsgOut;
 use homa_core::peer::Pulse;
 use homa_core::rpc::{Action, Arrival, Control, Data, Failure, Phase, Role, Rpc};
+use homa_core::window::News;
 use proptest::prelude::*;
 
 const CONFIG: Config = Config {
@@ -293,6 +294,32 @@ fn a_lost_response_comes_back_piece_by_piece() {
     assert_eq!(arrive(&mut rpc, range(2800, 4200)), [Control::Resend(range(4200, 9000))]);
     // What has not come by then is asked for soon.
     assert_eq!(rpc.deadline(), Some(now + 2 * MS));
+}
+
+#[test]
+fn a_server_that_takes_its_time_loses_nothing() {
+    let mut rpc = client(500);
+    rpc.set_rto(0, 2 * MS, MS / 10);
+    for _ in 0..5 {
+        let now = rpc.deadline().unwrap();
+        assert_eq!(rpc.poll_timer(now, &CONFIG), Action::Send(Control::Resend(range(0, 1400))));
+        rpc.handle_busy(now);
+    }
+    rpc.handle_data(MS, &CONFIG, 50_000, 9000, range(0, 1400), false);
+    assert_eq!(rpc.take_news(), None);
+    // Overtaken, asked for, and late.
+    rpc.handle_data(60 * MS, &CONFIG, 50_000, 9000, range(2800, 4200), false);
+    assert_eq!(rpc.poll_resend(60 * MS + MS / 10), Some(Control::Resend(range(1400, 2800))));
+    rpc.handle_data(61 * MS, &CONFIG, 50_000, 9000, range(1400, 2800), false);
+    assert_eq!(rpc.take_news(), Some(News { lost: 0, overtaken: MS }));
+    // Then silence: something is lost.
+    let now = rpc.deadline().unwrap();
+    assert_eq!(rpc.poll_timer(now, &CONFIG), Action::Send(Control::Resend(range(4200, 5600))));
+    assert_eq!(rpc.take_news(), Some(News { lost: 1400, overtaken: 0 }));
+    let payload = range(4200, 5600);
+    let arrival = Arrival { length: 50_000, incoming: 9000, payload, sealed: false, again: true };
+    assert_eq!(rpc.handle_arrival(now, &CONFIG, &arrival), Data::Keep(payload));
+    assert_eq!(rpc.take_news(), Some(News { lost: 1400, overtaken: 0 }));
 }
 
 #[test]
