@@ -161,6 +161,90 @@ static void test_writable(void)
 	close(sfd);
 }
 
+struct sleeper {
+	pthread_t thread;
+	int fd, ep, ret;
+	uint64_t woken;
+};
+
+/* Sleeps in sendmsg(). */
+static void *send_thread(void *arg)
+{
+	struct sleeper *s = arg;
+	union addr to = addr_of(&server, family, 99);
+
+	s->ret = request(s->fd, &to, "abcd", 4, 1);
+	s->woken = now_ms();
+	return NULL;
+}
+
+static void *poll_thread(void *arg)
+{
+	struct sleeper *s = arg;
+
+	s->ret = events(s->fd, POLLOUT, 5000);
+	s->woken = now_ms();
+	return NULL;
+}
+
+static void *epoll_thread(void *arg)
+{
+	struct sleeper *s = arg;
+	struct epoll_event ev = {};
+
+	s->ret = epoll_wait(s->ep, &ev, 1, 5000) == 1 ? ev.events : 0;
+	s->woken = now_ms();
+	return NULL;
+}
+
+/*
+ * Who sleeps until there is room is woken by the memory itself: in sendmsg(), in
+ * poll(), and by the edge after EAGAIN, which nothing asked for again.
+ */
+static void test_room(void)
+{
+	int fd = open_socket(&client, family), sent, size = 100000;
+	int sfd = open_server(&server, family, 99), ep = epoll_create1(0);
+	union addr to = addr_of(&server, family, 99);
+	struct epoll_event ev = { .events = EPOLLOUT | EPOLLET };
+	struct homa_abort_args all = {};
+	struct sleeper sender = { .fd = fd }, poller = { .fd = fd };
+	struct sleeper epoller = { .ep = ep };
+	struct timeval limit = { .tv_sec = 5 };
+	uint64_t start;
+
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)));
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)));
+	must(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	is(epoll_wait(ep, &ev, 1, 5000), 1, "%s: writable at first", name);
+	must(fcntl(fd, F_SETFL, O_NONBLOCK));
+	for (sent = 0; sent < 1000; sent++)
+		if (request(fd, &to, buf, sizeof(buf), sent) < 0)
+			break;
+	is(errno, EAGAIN, "%s: full", name);
+	must(fcntl(fd, F_SETFL, 0));
+	is(epoll_wait(ep, &ev, 1, 100), 0, "%s: no edge while it is", name);
+	must(pthread_create(&epoller.thread, NULL, epoll_thread, &epoller));
+	must(pthread_create(&sender.thread, NULL, send_thread, &sender));
+	must(pthread_create(&poller.thread, NULL, poll_thread, &poller));
+	usleep(300000);
+	start = now_ms();
+	must(ioctl(fd, HOMAIOCABORT, &all));
+	pthread_join(sender.thread, NULL);
+	pthread_join(poller.thread, NULL);
+	pthread_join(epoller.thread, NULL);
+	/* At the end of their time all three look once more: too late. */
+	ok(sender.ret == 4 && sender.woken - start < 3000,
+	   "%s: room wakes a sender", name);
+	ok(poller.ret == POLLOUT && poller.woken - start < 3000,
+	   "%s: ... who polls", name);
+	ok(epoller.ret & EPOLLOUT && epoller.woken - start < 3000,
+	   "%s: ... and is an edge", name);
+	close(ep);
+	close(fd);
+	close(sfd);
+}
+
 struct waiter {
 	pthread_t thread;
 	int fd, count;
@@ -214,6 +298,7 @@ int main(void)
 		test_select();
 		test_epoll();
 		test_writable();
+		test_room();
 		test_threads();
 	}
 	check_clean();

@@ -29,6 +29,29 @@ void shim_local_bh_enable(void)
 	local_bh_enable();
 }
 
+bool shim_spin_lock_bh(spinlock_t *lock)
+{
+	if (softirq_count()) {
+		spin_lock(lock);
+		return false;
+	}
+	spin_lock_bh(lock);
+	return true;
+}
+
+bool shim_spin_trylock_bh(spinlock_t *lock)
+{
+	return spin_trylock_bh(lock);
+}
+
+void shim_spin_unlock_bh(spinlock_t *lock, bool bh_off)
+{
+	if (bh_off)
+		spin_unlock_bh(lock);
+	else
+		spin_unlock(lock);
+}
+
 int shim_next_possible_cpu(int cpu)
 {
 	unsigned int next = cpumask_next(cpu, cpu_possible_mask);
@@ -81,6 +104,19 @@ void shim_sk_wake_readers(struct sock *sk)
 	if (skwq_has_sleeper(wq))
 		wake_up_interruptible_all(&wq->wait);
 	sk_wake_async_rcu(sk, SOCK_WAKE_WAITD, POLL_IN);
+	rcu_read_unlock();
+}
+
+void shim_sk_wake_writers(struct sock *sk)
+{
+	struct socket_wq *wq;
+
+	rcu_read_lock();
+	wq = rcu_dereference(sk->sk_wq);
+	if (skwq_has_sleeper(wq))
+		wake_up_interruptible_poll(&wq->wait, EPOLLOUT | EPOLLWRNORM |
+						      EPOLLWRBAND);
+	sk_wake_async_rcu(sk, SOCK_WAKE_SPACE, POLL_OUT);
 	rcu_read_unlock();
 }
 

@@ -19,6 +19,10 @@
 /* lock.rs */
 void shim_local_bh_disable(void);
 void shim_local_bh_enable(void);
+/* The question and the lock in one call: several of each per packet. */
+bool shim_spin_lock_bh(spinlock_t *lock);
+bool shim_spin_trylock_bh(spinlock_t *lock);
+void shim_spin_unlock_bh(spinlock_t *lock, bool bh_off);
 
 /* percpu.rs, timer.rs */
 int shim_next_possible_cpu(int cpu);
@@ -42,6 +46,7 @@ void shim_sock_set_rcu_free(struct sock *sk);
 void shim_sock_inuse_add(struct sock *sk, int val);
 void shim_sk_drops_inc(struct sock *sk);
 void shim_sk_wake_readers(struct sock *sk);
+void shim_sk_wake_writers(struct sock *sk);
 bool shim_can_nonlocal_bind(struct sock *sk, bool v4);
 void shim_sock_poll_wait(struct file *file, struct socket *sock,
 			 poll_table *wait);

@@ -49,17 +49,22 @@ macro_rules! new_spinlock_bh {
 }
 pub(crate) use new_spinlock_bh;
 
-/// `spinlock_t` with `spin_lock_bh` and `spin_unlock_bh`.
+/// `spinlock_t` with `spin_lock_bh` and `spin_unlock_bh`; where bottom halves are off anyway (in softirq, under [`NoBottomHalves`], under
+/// another such lock) with `spin_lock` and `spin_unlock`, at less than half of the cost. So whoever turned them off must not turn them
+/// on before the guard is gone: guards and [`NoBottomHalves`] end in the opposite order of their beginning. (Lockdep tells.)
 pub struct SpinLockBhBackend;
 
 #[cfg(CONFIG_PREEMPT_RT)]
-compile_error!("on PREEMPT_RT a spinlock_t is not a raw_spinlock_t");
+compile_error!(
+    "on PREEMPT_RT bottom halves that are off do not keep other threads of this CPU out"
+);
 
 // SAFETY: a spinlock_t excludes all other CPUs, and with bottom halves off nothing on this CPU that is
 // allowed to take the lock can interrupt its owner. `relock` is the default.
 unsafe impl Backend for SpinLockBhBackend {
     type State = kb::spinlock_t;
-    type GuardState = ();
+    /// Whether bottom halves are off for this guard.
+    type GuardState = bool;
 
     #[inline]
     unsafe fn init(ptr: *mut Self::State, name: *const ffi::c_char, key: *mut kb::lock_class_key) {
@@ -68,22 +73,21 @@ unsafe impl Backend for SpinLockBhBackend {
     }
 
     #[inline]
-    unsafe fn lock(ptr: *mut Self::State) {
-        // `spin_lock_bh` is an inline wrapper of this.
-        // SAFETY: `ptr` was initialised; without PREEMPT_RT its first member is the raw spinlock.
-        unsafe { bindings::_raw_spin_lock_bh(ptr.cast()) }
+    unsafe fn lock(ptr: *mut Self::State) -> bool {
+        // SAFETY: `ptr` was initialised.
+        unsafe { bindings::shim_spin_lock_bh(ptr.cast()) }
     }
 
     #[inline]
-    unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<bool> {
         // SAFETY: as in `lock`.
-        (unsafe { bindings::_raw_spin_trylock_bh(ptr.cast()) } != 0).then_some(())
+        (unsafe { bindings::shim_spin_trylock_bh(ptr.cast()) }).then_some(true)
     }
 
     #[inline]
-    unsafe fn unlock(ptr: *mut Self::State, (): &()) {
-        // SAFETY: as in `lock`; the caller owns the lock.
-        unsafe { bindings::_raw_spin_unlock_bh(ptr.cast()) }
+    unsafe fn unlock(ptr: *mut Self::State, bh_off: &bool) {
+        // SAFETY: as in `lock`; the caller owns the lock, and `lock` returned this.
+        unsafe { bindings::shim_spin_unlock_bh(ptr.cast(), *bh_off) }
     }
 
     #[inline]

@@ -24,6 +24,7 @@ mod names;
 mod wait;
 
 pub use charge::WmemCharge;
+pub(super) use wait::write_space;
 pub use wait::Timeout;
 
 /// A field of the C struct as an atomic: C writes it with WRITE_ONCE or atomic_*() while we look.

@@ -138,16 +138,24 @@ impl<'call> MsgHdr<'call> {
         }
     }
 
-    /// The same for room to send: sk_write_space wakes all who wait here.
+    /// The same for room to send: sk_write_space wakes all who wait here. After EAGAIN, those who poll are woken, too.
     #[inline]
     pub fn wait_writable<R>(
         &self,
         timeout: &mut Timeout,
         mut cond: impl FnMut() -> Option<R>,
     ) -> Result<R> {
+        if let Some(r) = cond() {
+            return Ok(r);
+        }
+        let mut cond = || {
+            // SAFETY: by the invariant, this is a call on the socket.
+            unsafe { self.sock.want_space() };
+            cond()
+        };
         match cond() {
             Some(r) => Ok(r),
-            // SAFETY: by the invariant, this is a call on the socket.
+            // SAFETY: as above.
             None => unsafe { self.sock.wait(timeout, false, &mut cond) },
         }
     }

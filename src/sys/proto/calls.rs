@@ -5,7 +5,7 @@
 use super::{epoll, put_state, sock_of, state, take_state, DatagramProtocol, Object};
 use crate::sys::{
     addr::{Family, SockAddr},
-    sock::{Sock, SHUT_RCV, SHUT_SEND},
+    sock::{write_space, Sock, SHUT_RCV, SHUT_SEND},
     uio::MsgHdr,
     user::{OptOut, OptVal},
 };
@@ -98,7 +98,10 @@ unsafe extern "C" fn init<P: DatagramProtocol>(sk: *mut bindings::sock) -> c_int
     let sock = unsafe { Sock::from_raw(sk) };
     // The sock, and with it the reference to the module, goes a grace period after its last user.
     // SAFETY: nobody else uses the socket yet.
-    unsafe { bindings::shim_sock_set_rcu_free(sk) };
+    unsafe {
+        bindings::shim_sock_set_rcu_free(sk);
+        (*sk).sk_write_space = Some(write_space);
+    }
     from_result(|| {
         let state = P::init(sock.get_ref())?;
         // SAFETY: nobody else uses the socket yet.
@@ -260,6 +263,11 @@ unsafe extern "C" fn poll<P: DatagramProtocol>(
         (state::<P>((*socket).sk), (*socket).sk)
     };
     let mut events = P::poll(sock).0;
+    if events & epoll::EPOLLOUT == 0 {
+        // SAFETY: see above.
+        unsafe { sock_of(socket).want_space() };
+        events = P::poll(sock).0;
+    }
     // SAFETY: see above; C writes the word in one piece.
     let err = unsafe { AtomicI32::from_ptr(&raw mut (*sk).sk_err) };
     if err.load(Ordering::Relaxed) != 0 {

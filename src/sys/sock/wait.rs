@@ -3,9 +3,9 @@
 //! Waking those who wait at a socket, and waiting.
 
 use super::Sock;
-use ::core::sync::atomic::{fence, Ordering};
+use ::core::sync::atomic::{fence, AtomicUsize, Ordering};
 use homa_bindings as bindings;
-use kernel::{ffi::c_long, prelude::*};
+use kernel::{ffi::c_long, prelude::*, sync::rcu};
 
 impl Sock {
     /// There is something to receive: wakes one of those who wait to, and all who poll.
@@ -23,6 +23,21 @@ impl Sock {
     pub fn wake_all_readers(&self) {
         // SAFETY: the sock is alive.
         unsafe { bindings::shim_sk_wake_readers(self.as_raw()) }
+    }
+
+    /// Somebody waits, or is going to poll, for room to send: the next packet that makes some wakes them. To be said after entering the
+    /// queue, and before looking whether there is room after all.
+    ///
+    /// # Safety
+    ///
+    /// Only within a system call on this socket.
+    #[cold]
+    pub(in crate::sys) unsafe fn want_space(&self) {
+        // SAFETY: the call keeps the socket's file; C changes the flags as atomics.
+        let flags = unsafe { flags_of((*self.as_raw()).sk_socket) };
+        flags.fetch_or(NOSPACE, Ordering::Relaxed);
+        // Pairs with the one in `write_space`: either that sees the flag, or the caller sees the room.
+        fence(Ordering::SeqCst);
     }
 
     /// SO_RCVTIMEO; zero if the call is not to wait.
@@ -94,6 +109,42 @@ impl Sock {
         // SAFETY: added above.
         unsafe { bindings::remove_wait_queue(queue, wait) };
         ret
+    }
+}
+
+/// SOCK_NOSPACE, as a mask.
+const NOSPACE: usize = 1 << bindings::socket_flags_SOCK_NOSPACE;
+
+/// # Safety
+///
+/// `socket` must be valid during `'a`.
+unsafe fn flags_of<'a>(socket: *mut bindings::socket) -> &'a AtomicUsize {
+    // SAFETY: by the caller's promise; C changes the flags as atomics of this size.
+    unsafe { AtomicUsize::from_ptr((&raw mut (*socket).flags).cast()) }
+}
+
+/// `sk_write_space`: memory that was charged for sending is free. That is so after each packet, and mostly nobody waits: the kernel's own
+/// callback would wake whoever waits to receive.
+///
+/// # Safety
+///
+/// `sk` must be a valid socket.
+pub(in crate::sys) unsafe extern "C" fn write_space(sk: *mut bindings::sock) {
+    // Pairs with the one in `want_space`.
+    fence(Ordering::SeqCst);
+    let _rcu = rcu::read_lock();
+    // SAFETY: the sock is alive. Its socket may go at any time; RCU keeps the memory, and nobody waits at one that is gone.
+    unsafe {
+        let socket = (&raw const (*sk).sk_socket).read_volatile();
+        if socket.is_null() || flags_of(socket).load(Ordering::Relaxed) & NOSPACE == 0 {
+            return;
+        }
+        let sock = Sock::from_raw(sk);
+        // As sock_writeable(): not for every few bytes.
+        if sock.wmem() < sock.sndbuf() / 2 {
+            flags_of(socket).fetch_and(!NOSPACE, Ordering::Relaxed);
+            bindings::shim_sk_wake_writers(sk);
+        }
     }
 }
 
