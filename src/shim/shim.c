@@ -152,6 +152,16 @@ void shim_get_page(struct page *page)
 	get_page(page);
 }
 
+void shim_put_page(struct page *page)
+{
+	put_page(page);
+}
+
+struct page *shim_alloc_compound(unsigned int size)
+{
+	return alloc_pages(GFP_KERNEL | __GFP_COMP, get_order(size));
+}
+
 struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp)
 {
 	return skb_share_check(skb, gfp);

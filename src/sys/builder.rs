@@ -4,6 +4,7 @@
 
 use super::{
     gfp,
+    pagebytes::PageBytes,
     secret::wipe,
     skb::{RawRuns, SkBuff, Skb},
     uio::IovIter,
@@ -11,6 +12,9 @@ use super::{
 use ::core::{marker::PhantomData, ptr, ptr::NonNull, slice};
 use homa_bindings as bindings;
 use kernel::{alloc::Flags, prelude::*};
+
+/// Up to so many bytes the kernel has a cache of its own for linear parts.
+const SMALL: u32 = 384;
 
 /// A packet that nobody else has seen. It has room for headers in front; payload is appended (to the linear part while it fits there
 /// whole, then to page fragments), encrypted in place, and the packet [`finish`](Self::finish)ed.
@@ -26,10 +30,18 @@ impl SkbBuilder {
         let size =
             headroom.checked_add(linear).and_then(|n| u32::try_from(n).ok()).ok_or(EINVAL)?;
         let alloc_flags = if fclone { bindings::SKB_ALLOC_FCLONE } else { 0 };
-        // SAFETY: callable from any context that `flags` allows.
-        let skb = unsafe {
-            bindings::__alloc_skb(size, gfp(flags), alloc_flags as i32, bindings::NUMA_NO_NODE)
-        };
+        let mut skb = ptr::null_mut();
+        if size > SMALL && !fclone {
+            // From a page, as packets that arrive, rather than from kmalloc(), which would clear it each time. (Only without leave to sleep.)
+            // SAFETY: callable from any context but hard interrupts.
+            skb = unsafe { bindings::__netdev_alloc_skb(ptr::null_mut(), size, gfp(GFP_NOWAIT)) };
+        }
+        if skb.is_null() {
+            // SAFETY: callable from any context that `flags` allows.
+            skb = unsafe {
+                bindings::__alloc_skb(size, gfp(flags), alloc_flags as i32, bindings::NUMA_NO_NODE)
+            };
+        }
         // SAFETY: a new packet is valid, and ours.
         let mut skb = unsafe { SkBuff::from_raw(NonNull::new(skb).ok_or(ENOMEM)?) };
         let raw = skb.raw_mut();
@@ -175,6 +187,21 @@ impl SkbBuilder {
             self.skb.count_nonlinear(n, n);
             len = len.saturating_sub(n as usize);
         }
+        Ok(())
+    }
+
+    /// Appends bytes that others keep, without a copy: from now on nobody may change them in this packet. EMSGSIZE if no fragment is left.
+    #[inline]
+    pub fn append_page(&mut self, bytes: &PageBytes) -> Result {
+        // SAFETY: the shared info is valid and ours alone.
+        let shinfo = unsafe { &mut *self.skb.shinfo() };
+        let slot = shinfo.frags.get_mut(usize::from(shinfo.nr_frags)).ok_or(EMSGSIZE)?;
+        *slot = bytes.to_frag();
+        shinfo.nr_frags = shinfo.nr_frags.saturating_add(1);
+        // IPsec would encrypt them in place.
+        shinfo.flags |= bindings::SKBFL_SHARED_FRAG as u8;
+        let len = bytes.len() as u32;
+        self.skb.count_nonlinear(len, len);
         Ok(())
     }
 

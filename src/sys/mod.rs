@@ -30,6 +30,7 @@ pub mod inline;
 mod layout;
 pub mod lock;
 pub mod netns;
+pub mod pagebytes;
 pub mod percpu;
 pub mod procfs;
 pub mod proto;

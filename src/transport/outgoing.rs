@@ -21,8 +21,8 @@ use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{at, Common, Data, SealedData, DATA_LEN, SEALED_DATA_LEN};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::inline::InlineBytes;
+use crate::sys::pagebytes::PageBytes;
 use crate::sys::route::Dst;
-use crate::sys::secret::SecretBuf;
 use crate::sys::skb::{Gso, SkBuff, Skb};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::{Sock, WmemCharge};
@@ -106,8 +106,10 @@ enum Store {
     Packet {
         /// That packet, until it is sent.
         fresh: Option<SkBuff>,
-        /// Its bytes from the transport header on, if [`Short`] has no room for them.
-        long: Option<SecretBuf>,
+        /// So many of its linear bytes, from the transport header on, are [`Short`] once it is sent.
+        head: usize,
+        /// Those behind them.
+        rest: Option<PageBytes>,
         _charge: WmemCharge,
     },
     /// Its segments.
@@ -150,16 +152,25 @@ impl Outgoing {
         let mut store = Store::Segments(SkbQueue::new());
         let ack = data.ack.take();
         for segment in layout.segments(&cut, layout.stream()) {
-            let mut builder = new_segment(dst, &cut, DATA_LEN, segment.stream.len() as usize)?;
-            builder.append_iter(from, segment.stream.len() as usize)?;
+            let len = segment.stream.len() as usize;
+            let alone = segment.stream == layout.stream() && segment.stream.len() <= cut.packet();
+            let mut rest = None;
+            let mut builder = if alone && DATA_LEN.saturating_add(len) > MAX_SHORT {
+                let mut builder = SkbBuilder::new(dst.headroom() + DATA_LEN, 0, false, GFP_KERNEL)?;
+                builder.append_page(rest.insert(PageBytes::from_iter(from, len)?))?;
+                builder
+            } else {
+                let mut builder = new_segment(dst, &cut, DATA_LEN, len)?;
+                builder.append_iter(from, len)?;
+                builder
+            };
             let mut head = at_place(&data, &segment);
             if segment.stream.start == 0 {
                 head.ack = ack;
             }
-            let alone = segment.stream == layout.stream() && segment.stream.len() <= cut.packet();
             let head = if alone { head.emit_packet(&common) } else { head.emit(&common) };
             builder.push(&head)?;
-            store.keep(builder, sk, &layout, &cut, &segment)?;
+            store.keep(builder, head.len(), rest, sk, &layout, &cut, &segment)?;
         }
         Ok(Self { common, template: Template::Plain(data), layout, cut, store, _keys: None })
     }
@@ -225,7 +236,7 @@ impl Outgoing {
             data.incoming = incoming.max(segment.stream.end);
             builder.push(&data.emit(&common))?;
             data.incoming = incoming;
-            store.keep(builder, sk, &layout, &cut, &segment)?;
+            store.keep(builder, SEALED_DATA_LEN, None, sk, &layout, &cut, &segment)?;
         }
         Ok(Self { common, template: Template::Sealed(data), layout, cut, store, _keys: Some(tx) })
     }
@@ -257,16 +268,14 @@ impl Outgoing {
     ) {
         let segments = match &mut self.store {
             Store::Segments(segments) => segments,
-            Store::Packet { fresh, long, .. } => {
+            Store::Packet { fresh, head, rest, .. } => {
                 if progress.can_send() {
                     let packet = match fresh.take() {
                         Some(skb) => {
-                            if long.is_none() {
-                                short.set(skb.head());
-                            }
+                            short.set(skb.head().get(..*head).unwrap_or_default());
                             Some(skb)
                         }
-                        None => copy_of(long.as_deref().unwrap_or(short), sk, dst, false),
+                        None => copy_of(short, rest.as_ref(), sk, dst, false),
                     };
                     if let Some(skb) = packet {
                         queue.push_back(skb);
@@ -305,12 +314,12 @@ impl Outgoing {
         let before = queue.len();
         let segments = match &self.store {
             Store::Segments(segments) => segments,
-            Store::Packet { fresh, long, .. } => {
+            Store::Packet { fresh, head, rest, .. } => {
                 let bytes = match fresh {
-                    Some(skb) => skb.head(),
-                    None => long.as_deref().unwrap_or(short),
+                    Some(skb) => skb.head().get(..*head).unwrap_or_default(),
+                    None => short,
                 };
-                let copy = copy_of(bytes, sk, dst, true);
+                let copy = copy_of(bytes, rest.as_ref(), sk, dst, true);
                 let sent = u64::from(copy.is_some());
                 if let Some(skb) = copy {
                     queue.push_back(skb);
@@ -396,10 +405,14 @@ impl Outgoing {
 }
 
 impl Store {
-    /// Keeps a filled segment, whose header is there too.
+    /// Keeps a filled segment, whose header of `header` bytes is there too. `rest`: where what follows it is kept already, if it is a packet
+    /// with all of the message.
+    #[allow(clippy::too_many_arguments)]
     fn keep(
         &mut self,
         mut builder: SkbBuilder,
+        header: usize,
+        mut rest: Option<PageBytes>,
         sk: &Sock,
         layout: &Layout,
         cut: &Cut,
@@ -411,15 +424,14 @@ impl Store {
         skb.set_owner_w(sk);
         let len = segment.stream.len();
         if segment.stream == layout.stream() && len <= cut.packet() {
-            let bytes = skb.head();
-            let mut long = None;
-            if bytes.len() > MAX_SHORT {
-                let mut copy = SecretBuf::with_capacity(bytes.len(), GFP_KERNEL)?;
-                copy.append(bytes);
-                long = Some(copy);
+            let mut head = skb.head().len();
+            if head > MAX_SHORT {
+                head = header;
+                rest = Some(PageBytes::copy_of(skb.head().get(header..).unwrap_or_default())?);
             }
-            let _charge = WmemCharge::new(sk, bytes.len() as u32);
-            *self = Self::Packet { fresh: Some(builder.finish()), long, _charge };
+            let kept = head.saturating_add(rest.as_ref().map_or(0, |rest| rest.len()));
+            let _charge = WmemCharge::new(sk, kept as u32);
+            *self = Self::Packet { fresh: Some(builder.finish()), head, rest, _charge };
             return Ok(());
         }
         if len > cut.packet() {
@@ -443,10 +455,19 @@ impl Store {
     }
 }
 
-/// A packet with these bytes from its transport header on. None without memory.
-fn copy_of(bytes: &[u8], sk: &Sock, dst: &Dst, retransmit: bool) -> Option<SkBuff> {
-    let mut builder = SkbBuilder::new(dst.headroom(), bytes.len(), false, GFP_ATOMIC).ok()?;
-    builder.append(bytes).ok()?;
+/// A packet with these bytes from its transport header on, and `rest` behind them. None without memory.
+fn copy_of(
+    head: &[u8],
+    rest: Option<&PageBytes>,
+    sk: &Sock,
+    dst: &Dst,
+    retransmit: bool,
+) -> Option<SkBuff> {
+    let mut builder = SkbBuilder::new(dst.headroom(), head.len(), false, GFP_ATOMIC).ok()?;
+    builder.append(head).ok()?;
+    if let Some(rest) = rest {
+        builder.append_page(rest).ok()?;
+    }
     if retransmit && !builder.write_at(at::RETRANSMIT, &[1]) {
         return None;
     }
