@@ -63,6 +63,8 @@ def main():
     tracefs.mount()
     tracefs.write("buffer_size_kb", "16384")
     client_side, server_side = Side("HOMA_TEST_CLIENT"), Side("HOMA_TEST_SERVER")
+    # Long messages are paced, so that there is a timer for them, too.
+    set_link(1000, client_side, server_side)
     pairs = []
     for i, (family, sealed) in enumerate(((socket.AF_INET, False), (socket.AF_INET, True),
                                           (socket.AF_INET6, False), (socket.AF_INET6, True))):
@@ -86,6 +88,7 @@ def main():
         time.sleep(0.5)
         server.reply(server.receive(), b"x")
         client.receive()
+    ok(client_side.counters()["paced_messages"], "long messages wait for their turn")
     ok(any("hrtimer" in line for line in trace.lines), "with RPCs, the trace shows the module's timers")
 
     for _ in range(60 * SLOW):
@@ -109,8 +112,15 @@ def main():
             thread.join(10)
     same([thread.is_alive() for thread in sleepers[1::2]], [False] * len(pairs), "and is woken by one")
     ok(any(f"comm={SLEEPER}" in line for line in trace.lines), "which the trace shows")
+    set_link(0, client_side, server_side)
     same([name for name in kernel_threads() if "homa" in name], [], "the module has no threads")
     os._exit(finish())
+
+
+def set_link(mbps, *sides):
+    for side in sides:
+        with side, open("/proc/sys/net/homa/link_mbps", "w") as f:
+            f.write(f"{mbps}\n")
 
 
 def kernel_threads():

@@ -127,6 +127,12 @@ impl<H: Clone> Pacer<H> {
         self.idle_at
     }
 
+    /// Bytes that take as long as the queue may: what is handed down in one piece should not be longer. `u32::MAX` if the speed is unknown.
+    pub fn burst(&self) -> u32 {
+        let bytes = self.limits.queue.saturating_mul(1 << FRACTION).checked_div(self.byte);
+        bytes.map_or(u32::MAX, |bytes| bytes.try_into().unwrap_or(u32::MAX))
+    }
+
     /// Messages that wait.
     pub fn len(&self) -> u32 {
         self.waiting.len()
@@ -300,8 +306,10 @@ mod tests {
             pacer.sent(0, 1);
         }
         assert!(pacer.idle_at().abs_diff(333_000) <= 1, "{}", pacer.idle_at());
+        assert_eq!(pacer.burst(), 9009);
         let unknown: Pacer<u32> = Pacer::new(Limits { speed: 0, ..LIMITS });
         assert!(unknown.may_send(0, u32::MAX));
+        assert_eq!(unknown.burst(), u32::MAX);
     }
 
     #[test]

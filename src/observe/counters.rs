@@ -44,6 +44,8 @@ counters! {
     PacketsReceived => "packets_received",
     /// Packets sent again because a peer asked.
     Retransmits => "retransmits",
+    /// Messages that had to wait for their turn at a device.
+    PacedMessages => "paced_messages",
     /// DATA received. The types follow in the order of the wire, plain and sealed together.
     DataReceived => "data_received",
     /// GRANT received.

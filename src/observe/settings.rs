@@ -9,6 +9,7 @@ use ::core::ops::Deref;
 use kernel::prelude::*;
 
 use crate::protocol::config::{Config, MS};
+use crate::protocol::pacer;
 use crate::sys::sysctl::{HasSettings, Setting};
 use crate::sys::versions::Versions;
 use crate::tls::Limits;
@@ -28,12 +29,15 @@ impl Settings {
             config: Config {
                 unscheduled_min: Config::DEFAULT.unscheduled,
                 rpc_timeout: 10_000 * MS,
+                // A timer comes later than the simulator's, by tens of microseconds: the link must not be idle meanwhile.
+                pacer: pacer::Limits { queue: 100 * US, ..pacer::Limits::DEFAULT },
                 ..Config::DEFAULT
             },
             max_rpcs: 1 << 17,
             max_peers: 1 << 16,
             sndbuf: 4 << 20,
             rcvbuf: 16 << 20,
+            link_mbps: 0,
             test_key_blocks: 0,
             test_key_failures: 0,
         };
@@ -69,6 +73,8 @@ pub(crate) struct Values {
     pub(crate) sndbuf: u32,
     /// Limit of what a new socket may have reserved for incoming messages, in bytes.
     pub(crate) rcvbuf: u32,
+    /// Speed of the links, in Mbit/s; 0: what the devices say.
+    pub(crate) link_mbps: u32,
     /// Limits of keys that are lower than TLS's, for tests; 0 for TLS's.
     test_key_blocks: u64,
     test_key_failures: u64,
@@ -125,6 +131,7 @@ settings! {
     c"max_peers" 16 ..= 1_000_000, 1, max_peers;
     c"sndbuf_default" 4_096 ..= 1_000_000_000, 1, sndbuf;
     c"rcvbuf_default" 4_096 ..= 1_000_000_000, 1, rcvbuf;
+    c"link_mbps" 0 ..= 10_000_000, 1, link_mbps;
     c"test_key_blocks" 0 ..= 1_000_000_000, 1, test_key_blocks;
     c"test_key_failures" 0 ..= 1_000_000_000, 1, test_key_failures;
 }

@@ -232,6 +232,11 @@ struct net_device *shim_dst_dev(const struct dst_entry *dst)
 	return dst_dev_rcu(dst);
 }
 
+bool shim_dst_has_queue(const struct dst_entry *dst)
+{
+	return !(dst_dev_rcu(dst)->priv_flags & IFF_NO_QUEUE);
+}
+
 void shim_dst_hold(struct dst_entry *dst)
 {
 	dst_hold(dst);

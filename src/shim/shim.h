@@ -77,6 +77,7 @@ bool shim_dst_check(struct dst_entry *dst, u32 cookie);
 u32 shim_dst_mtu(const struct dst_entry *dst);
 unsigned int shim_dst_ll_space(const struct dst_entry *dst);
 struct net_device *shim_dst_dev(const struct dst_entry *dst);
+bool shim_dst_has_queue(const struct dst_entry *dst);
 void shim_dst_hold(struct dst_entry *dst);
 u32 shim_dst_link_speed(const struct dst_entry *dst);
 

@@ -208,6 +208,13 @@ impl Dst {
         self.with_dev(|dev| dev.ifindex as u32)
     }
 
+    /// Does the device have a queue?
+    pub fn has_queue(&self) -> bool {
+        let _rcu = rcu::read_lock();
+        // SAFETY: the reference keeps the route alive, and RCU its device.
+        unsafe { bindings::shim_dst_has_queue(self.dst.as_ptr()) }
+    }
+
     /// Bytes that the device takes in one packet to be cut (at most 65536: longer ones need IP options that we do not write).
     pub fn gso_max_size(&self) -> usize {
         self.with_dev(|dev| match self.family {

@@ -221,15 +221,16 @@ impl Endpoint {
             return Err(ENOBUFS);
         }
         let peer = self.peer(request.to, Addr::ANY)?;
-        let dst = peer.route(self)?;
+        let mut way = peer.route(self)?;
         let padding = self.padding();
         let (session, ack, advice) = peer.for_request(length, padding);
         if advice.ask_speed {
-            peer.ask_speed(&dst);
+            way = peer.ask_speed(way);
         }
         let config = &self.ns.config;
         let terms = Terms {
             unscheduled: advice.unscheduled,
+            level: advice.level,
             cutoff_version: advice.cutoff_version,
             response_limit: ResponseLimit::for_client(
                 self.rpcs.len() as u32,
@@ -243,10 +244,10 @@ impl Endpoint {
                 // First the id: who is told to try again has used nothing of the key.
                 let (id, distance) = session.next_id()?;
                 let common = self.common(&peer, id.get());
-                let out = Sealing::new(&dst, &session, length, &terms)
+                let out = Sealing::new(&way, &session, length, &terms)
                     .and_then(|sealing| {
                         let sk = &self.sk;
-                        Outgoing::sealed(sk, &dst, common, sealing, id, distance, &terms, from)
+                        Outgoing::sealed(sk, &way, common, sealing, id, distance, &terms, from)
                     })
                     .inspect_err(|_| session.finish_id(id))?;
                 self.tell_usage(peer.name, &session);
@@ -265,7 +266,7 @@ impl Endpoint {
                 let ack = ack.map(|id| Ack { client_id: id, server_port: peer.name.port });
                 let data = plain_data(length, ack, &terms);
                 let common = self.common(&peer, id);
-                let out = Outgoing::plain(&self.sk, &dst, common, data, &terms, from)?;
+                let out = Outgoing::plain(&self.sk, &way, common, data, &terms, from)?;
                 let identity = Identity {
                     id,
                     visible_id: id,
@@ -294,9 +295,9 @@ impl Endpoint {
             }
         })?;
         let mut queue = SkbQueue::new();
-        rpc.transmit(&self.sk, &dst, &mut queue);
+        let level = rpc.transmit(self, &way, &mut queue);
         if let Err(e) = self.rpcs.insert(rpc.hash, rpc.clone()) {
-            self.end_id(&rpc);
+            self.forget(&rpc);
             return Err(e);
         }
         if self.is_closed() {
@@ -305,7 +306,7 @@ impl Endpoint {
         }
         trace::message_out(&rpc, "request", 0, length);
         self.count_sent(Counter::RequestsSent, records);
-        self.send_all(&rpc, &dst, advice.level, queue);
+        self.send_all(&rpc, &way, level, queue);
         self.watch();
         Ok(visible_id)
     }
@@ -331,7 +332,7 @@ impl Endpoint {
             return Err(ENOKEY);
         }
         let peer = &rpc.peer;
-        let dst = peer.route(self)?;
+        let mut way = peer.route(self)?;
         let config = &self.ns.config;
         let common = self.common(peer, rpc.id);
         if rpc.session.as_ref().is_some_and(|session| !session.has_tx()) {
@@ -341,47 +342,48 @@ impl Endpoint {
         let visible = if rpc.session.is_some() { padding.visible(length) } else { length };
         let advice = peer.advice(visible);
         if advice.ask_speed {
-            peer.ask_speed(&dst);
+            way = peer.ask_speed(way);
         }
         // A message id is sealed once: whoever loses a race to reply must not have sealed, nor used anything of the key.
         let unscheduled = rpc.claim_reply(advice.unscheduled).ok_or(EINVAL)?;
         let terms = Terms {
             unscheduled,
+            level: advice.level,
             cutoff_version: advice.cutoff_version,
             response_limit: ResponseLimit::NONE,
             padding,
         };
-        let mut out = match &rpc.session {
+        let out = match &rpc.session {
             Some(session) => {
                 let id = MessageId::new(rpc.id).ok_or(EINVAL)?;
                 // If the key does not do, the program may try again with the next one.
-                let sealing = Sealing::new(&dst, session, length, &terms)
+                let sealing = Sealing::new(&way, session, length, &terms)
                     .inspect_err(|_| rpc.unclaim_reply())?;
                 self.tell_usage(peer.name, session);
                 // Part of the id's records may be sealed when it fails: it cannot be used again.
-                Outgoing::sealed(&self.sk, &dst, common, sealing, id, 0, &terms, from)
+                Outgoing::sealed(&self.sk, &way, common, sealing, id, 0, &terms, from)
                     .inspect_err(|_| self.forget(&rpc))?
             }
             None => {
                 let data = plain_data(length, None, &terms);
-                Outgoing::plain(&self.sk, &dst, common, data, &terms, from)
+                Outgoing::plain(&self.sk, &way, common, data, &terms, from)
                     .inspect_err(|_| rpc.unclaim_reply())?
             }
         };
         let records = out.records();
         let mut queue = SkbQueue::new();
         let mut state = rpc.state.lock();
-        let mut progress = MsgOut::new(out.stream_length(), unscheduled);
-        out.transmit(&mut state.short, &self.sk, &dst, &mut progress, &mut queue);
+        let progress = MsgOut::new(out.stream_length(), unscheduled);
         if !state.core.reply(now_ns(), config, progress) {
             // The client took the request back.
             return Ok(false);
         }
         state.out = Some(out);
+        let level = rpc.transmit_locked(&mut state, self, &way, &mut queue);
         drop(state);
         trace::message_out(&rpc, "response", 0, length);
         self.count_sent(Counter::ResponsesSent, records);
-        self.send_all(&rpc, &dst, advice.level, queue);
+        self.send_all(&rpc, &way, level, queue);
         self.watch();
         Ok(true)
     }
@@ -536,6 +538,7 @@ impl Endpoint {
         let scheduled = grants::leave(&self.ns, &mut state);
         state.core.finish();
         state.gone = true;
+        state.turn = None;
         state.out = None;
         state.incoming.clear();
         rpc.uncharge();
@@ -559,6 +562,7 @@ impl Endpoint {
         state.core.finish();
         state.error = Some(error);
         state.ready = true;
+        state.turn = None;
         state.out = None;
         state.incoming.clear();
         drop(state);
@@ -679,6 +683,7 @@ impl Endpoint {
             let mut state = rpc.state.lock();
             grants::leave(&self.ns, &mut state);
             state.core.finish();
+            state.turn = None;
             state.out = None;
         });
         grants::poll(&self.ns);

@@ -8,11 +8,13 @@ use kernel::sync::{new_mutex, rcu, Arc, ArcBorrow, Mutex};
 
 use super::endpoint::Endpoint;
 use super::grants::Granted;
+use super::pacing::{Device, Devices};
 use crate::observe::counters::Stats;
 use crate::observe::files::Files;
 use crate::observe::settings::Settings;
 use crate::protocol::config::MS;
 use crate::protocol::grant::{Grants, Limits};
+use crate::protocol::pacer;
 use crate::protocol::priority::{Cutoffs, Learner};
 use crate::protocol::wire::FIRST_CLIENT_PORT;
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
@@ -65,6 +67,9 @@ pub(crate) struct Net {
     /// The speed of the device that was asked last.
     #[pin]
     link: SpinLockBh<Link>,
+    /// Devices that long messages are paced for.
+    #[pin]
+    devices: Devices,
     /// Open sockets by port. A port belongs to one socket, whatever its family or address.
     ports: Table<Endpoint>,
     /// The next plain RPC id. Plain ids are unique among all sockets of the namespace.
@@ -93,6 +98,7 @@ impl PerNet for Net {
                 cutoff_version: Atomic::new(0),
                 link <- new_spinlock_bh!(Link::default(), "homa_link"),
                 scheduled_levels: Atomic::new(u32::from(Learner::new(1).scheduled_levels())),
+                devices <- Devices::new(),
                 ports: Table::new(PORT_BUCKETS, GFP_KERNEL)?,
                 // Ids of an earlier life of this host may still be known to its peers: begin above them, as long as there were
                 // fewer than a million a second. Even, and below what session tags use.
@@ -109,6 +115,7 @@ impl PerNet for Net {
     fn exit(this: &Arc<Self>, _net: &netns::Net) {
         let files = this.files.lock().take();
         drop(files);
+        this.devices.stop();
     }
 }
 
@@ -143,6 +150,10 @@ impl Net {
     /// The speed of the device that `dst` goes over, in Mbit/s; 0 if it does not know. None: ask again later, as asking takes
     /// a lock of all of networking. Sleeps.
     pub(super) fn link_speed(&self, dst: &Dst) -> Option<u32> {
+        let set = self.config.limits().link_mbps;
+        if set != 0 {
+            return Some(set);
+        }
         let now = now_ns();
         let device = dst.ifindex();
         let mut link = self.link.lock();
@@ -158,6 +169,17 @@ impl Net {
         *self.link.lock() =
             Link { device, mbits, asked_at: now, known_until: now.saturating_add(SPEED_KNOWN) };
         Some(mbits)
+    }
+
+    /// What paces long messages over `dst`, whose device has so many Mbit/s (0: unknown). None if nothing does: what has no queue (a bridge, veth)
+    /// hands on at once what it gets, whatever it says of its speed. Sleeps.
+    pub(super) fn device(&self, dst: &Dst, mbits: u32) -> Option<Arc<Device>> {
+        let set = self.config.limits().link_mbps != 0;
+        if mbits == 0 || !(set || dst.has_queue()) {
+            return None;
+        }
+        let speed = u64::from(mbits).saturating_mul(1_000_000);
+        self.devices.get(dst.ifindex(), pacer::Limits { speed, ..self.config.pacer })
     }
 
     /// A message of `length` bytes begins to arrive; its sender sends `incoming` of them unasked.

@@ -12,6 +12,7 @@
 
 use kernel::prelude::*;
 
+use super::pacing::Way;
 use crate::protocol::layout::{Cut, Layout, Segment};
 use crate::protocol::msgin::Range;
 use crate::protocol::msgout::MsgOut;
@@ -53,6 +54,8 @@ plain! {
 pub(crate) struct Terms {
     /// So many bytes without a grant.
     pub(super) unscheduled: u32,
+    /// The priority of those.
+    pub(super) level: u8,
     /// The version of the peer's cutoffs that this follows.
     pub(super) cutoff_version: u16,
     /// What is wanted of the response at a time.
@@ -72,10 +75,10 @@ pub(crate) struct Sealing {
 
 impl Sealing {
     /// For a message of `length` bytes to `dst`. ENOKEY; EKEYEXPIRED if the key is used up; EMSGSIZE.
-    pub(crate) fn new(dst: &Dst, session: &Session, length: u32, terms: &Terms) -> Result<Self> {
+    pub(crate) fn new(way: &Way, session: &Session, length: u32, terms: &Terms) -> Result<Self> {
         let tx = session.hold_tx().ok_or(ENOKEY)?;
         let plaintext = terms.padding.preamble(length, 0).message_length();
-        let cut = cut_for(dst, SEALED_DATA_LEN, terms)?;
+        let cut = cut_for(way, SEALED_DATA_LEN, plaintext, terms)?;
         let layout = tls::layout(tx.version(), plaintext, cut.segment()).ok_or(EMSGSIZE)?;
         session.take(&tx, &layout)?;
         Ok(Self { tx, length, layout, cut })
@@ -88,6 +91,8 @@ pub(crate) struct Outgoing {
     template: Template,
     layout: Layout,
     cut: Cut,
+    /// The priority of what goes without a grant.
+    level: u8,
     store: Store,
     /// Its key, which is needed no more: but the session must not go on to the key after the next before this is done.
     _keys: Option<HeldKeys>,
@@ -107,7 +112,7 @@ enum Store {
         /// That packet, until it is sent.
         fresh: Option<SkBuff>,
         /// So many of its linear bytes, from the transport header on, are [`Short`] once it is sent.
-        head: usize,
+        head: u16,
         /// Those behind them.
         rest: Option<PageBytes>,
         _charge: WmemCharge,
@@ -116,13 +121,20 @@ enum Store {
     Segments(SkbQueue),
 }
 
-/// How packets to `dst` are cut if the transport header has `header` bytes. Segments, which are sent whole, are no longer
-/// than what may be sent at a time.
-fn cut_for(dst: &Dst, header: usize, terms: &Terms) -> Result<Cut> {
-    let headers = dst.ip_header_len() + header;
-    let packet = dst.mtu().min(MAX_IP).checked_sub(headers).ok_or(EMSGSIZE)?;
-    let segment = dst.gso_max_size().min(MAX_IP).saturating_sub(headers);
-    let segment = segment.min((terms.unscheduled as usize).max(packet));
+/// More than a record adds to its plaintext.
+const RECORD_OVERHEAD: usize = 64;
+
+/// How packets of a message of `length` bytes are cut if the transport header has `header` bytes. Segments, which are sent whole, are no longer
+/// than what may be sent at a time, and take a slow device no longer than its queue.
+fn cut_for(way: &Way, header: usize, length: u32, terms: &Terms) -> Result<Cut> {
+    let headers = way.ip_header_len() + header;
+    let packet = way.mtu().min(MAX_IP).checked_sub(headers).ok_or(EMSGSIZE)?;
+    if (length as usize).saturating_add(RECORD_OVERHEAD) <= packet {
+        return Cut::new(packet as u32, packet as u32).ok_or(EMSGSIZE);
+    }
+    let segment = way.gso_max_size().min(MAX_IP).saturating_sub(headers);
+    let most = terms.unscheduled.min(way.longest_segment()) as usize;
+    let segment = segment.min(most.max(packet));
     Cut::new(packet as u32, segment as u32).ok_or(EMSGSIZE)
 }
 
@@ -140,14 +152,14 @@ impl Outgoing {
     /// Takes a plain message of `length` bytes from a program. Sleeps.
     pub(crate) fn plain(
         sk: &Sock,
-        dst: &Dst,
+        way: &Way,
         common: Common,
         mut data: Data,
         terms: &Terms,
         from: &mut IovIter,
     ) -> Result<Self> {
         let layout = Layout::plain(data.message_length).ok_or(EINVAL)?;
-        let cut = cut_for(dst, DATA_LEN, terms)?;
+        let cut = cut_for(way, DATA_LEN, data.message_length, terms)?;
         data.incoming = unasked(&layout, &cut, terms.unscheduled);
         let mut store = Store::Segments(SkbQueue::new());
         let ack = data.ack.take();
@@ -156,11 +168,11 @@ impl Outgoing {
             let alone = segment.stream == layout.stream() && segment.stream.len() <= cut.packet();
             let mut rest = None;
             let mut builder = if alone && DATA_LEN.saturating_add(len) > MAX_SHORT {
-                let mut builder = SkbBuilder::new(dst.headroom() + DATA_LEN, 0, false, GFP_KERNEL)?;
+                let mut builder = SkbBuilder::new(way.headroom() + DATA_LEN, 0, false, GFP_KERNEL)?;
                 builder.append_page(rest.insert(PageBytes::from_iter(from, len)?))?;
                 builder
             } else {
-                let mut builder = new_segment(dst, &cut, DATA_LEN, len)?;
+                let mut builder = new_segment(way, &cut, DATA_LEN, len)?;
                 builder.append_iter(from, len)?;
                 builder
             };
@@ -172,7 +184,8 @@ impl Outgoing {
             builder.push(&head)?;
             store.keep(builder, head.len(), rest, sk, &layout, &cut, &segment)?;
         }
-        Ok(Self { common, template: Template::Plain(data), layout, cut, store, _keys: None })
+        let template = Template::Plain(data);
+        Ok(Self { common, template, layout, cut, level: terms.level, store, _keys: None })
     }
 
     /// Takes a message from a program and seals it as message `id`: no other may be sealed as that one, whatever comes of this.
@@ -180,7 +193,7 @@ impl Outgoing {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn sealed(
         sk: &Sock,
-        dst: &Dst,
+        way: &Way,
         common: Common,
         sealing: Sealing,
         id: MessageId,
@@ -208,7 +221,7 @@ impl Outgoing {
         let mut store = Store::Segments(SkbQueue::new());
         for segment in layout.segments(&cut, layout.stream()) {
             let len = segment.stream.len() as usize;
-            let mut builder = new_segment(dst, &cut, SEALED_DATA_LEN, len)?;
+            let mut builder = new_segment(way, &cut, SEALED_DATA_LEN, len)?;
             for record in layout.records_in(segment.stream) {
                 let preamble: &[u8] = if record.index == 0 { &preamble } else { &[] };
                 let bytes = record.plaintext.len().saturating_sub(preamble.len() as u32);
@@ -238,7 +251,8 @@ impl Outgoing {
             data.incoming = incoming;
             store.keep(builder, SEALED_DATA_LEN, None, sk, &layout, &cut, &segment)?;
         }
-        Ok(Self { common, template: Template::Sealed(data), layout, cut, store, _keys: Some(tx) })
+        let template = Template::Sealed(data);
+        Ok(Self { common, template, layout, cut, level: terms.level, store, _keys: Some(tx) })
     }
 
     /// Records that were sealed for it.
@@ -257,32 +271,41 @@ impl Outgoing {
         self.layout.stream_length()
     }
 
-    /// Adds to `queue` what `progress` permits to be sent now, and marks it as sent. `short` is for this message alone.
+    /// The priority of what is sent now.
+    pub(super) fn level(&self, progress: &MsgOut) -> u8 {
+        progress.priority().unwrap_or(self.level)
+    }
+
+    /// Adds to `queue` what `progress` permits to be sent now, and marks it as sent. Of a message of more than a packet `may` is asked about each segment,
+    /// with the bytes of the message that are not sent, those of the segment, and its packets; false (and what comes from there on is not sent) if it
+    /// refuses. `short` is for this message alone.
     pub(crate) fn transmit(
         &mut self,
         short: &mut Short,
         sk: &Sock,
-        dst: &Dst,
+        way: &Way,
         progress: &mut MsgOut,
         queue: &mut SkbQueue,
-    ) {
+        may: &mut impl FnMut(u32, u32, u32) -> bool,
+    ) -> bool {
         let segments = match &mut self.store {
             Store::Segments(segments) => segments,
             Store::Packet { fresh, head, rest, .. } => {
                 if progress.can_send() {
                     let packet = match fresh.take() {
                         Some(skb) => {
-                            short.set(skb.head().get(..*head).unwrap_or_default());
+                            short.set(skb.head().get(..usize::from(*head)).unwrap_or_default());
                             Some(skb)
                         }
-                        None => copy_of(short, rest.as_ref(), sk, dst, false),
+                        None => copy_of(short, rest.as_ref(), sk, way, false),
                     };
                     if let Some(skb) = packet {
                         queue.push_back(skb);
                     }
+                    way.passes(self.layout.stream_length(), 1);
                     progress.advance(self.layout.stream_length());
                 }
-                return;
+                return true;
             }
         };
         for skb in segments.iter() {
@@ -293,12 +316,17 @@ impl Outgoing {
             if kept.end <= progress.sent() {
                 continue;
             }
+            let bytes = kept.end.saturating_sub(kept.start);
+            if !may(progress.unsent(), bytes, self.cut.packets_for(bytes)) {
+                return false;
+            }
             // Without memory it counts as sent all the same: lost, and asked for again.
-            if let Ok(copy) = again(skb, dst) {
+            if let Ok(copy) = again(skb, way) {
                 queue.push_back(copy);
             }
             progress.advance(kept.end);
         }
+        true
     }
 
     /// Adds to `queue` the bytes of `range` once more. Returns the number of packets.
@@ -306,7 +334,7 @@ impl Outgoing {
         &self,
         short: &Short,
         sk: &Sock,
-        dst: &Dst,
+        way: &Way,
         range: Range,
         progress: &MsgOut,
         queue: &mut SkbQueue,
@@ -316,10 +344,11 @@ impl Outgoing {
             Store::Segments(segments) => segments,
             Store::Packet { fresh, head, rest, .. } => {
                 let bytes = match fresh {
-                    Some(skb) => skb.head().get(..*head).unwrap_or_default(),
+                    Some(skb) => skb.head().get(..usize::from(*head)).unwrap_or_default(),
                     None => short,
                 };
-                let copy = copy_of(bytes, rest.as_ref(), sk, dst, true);
+                let copy = copy_of(bytes, rest.as_ref(), sk, way, true);
+                way.passes(self.layout.stream_length(), 1);
                 let sent = u64::from(copy.is_some());
                 if let Some(skb) = copy {
                     queue.push_back(skb);
@@ -333,7 +362,7 @@ impl Outgoing {
             let kept: Kept = skb.cb();
             let whole = Range { start: kept.start, end: kept.end };
             if let Some(part) = range.intersect(&whole) {
-                self.retransmit_part(sk, dst, skb, &kept, part, progress, queue);
+                self.retransmit_part(sk, way, skb, &kept, part, progress, queue);
             }
         }
         queue.len().saturating_sub(before) as u64
@@ -343,7 +372,7 @@ impl Outgoing {
     fn retransmit_part(
         &self,
         sk: &Sock,
-        dst: &Dst,
+        way: &Way,
         skb: &Skb,
         kept: &Kept,
         part: Range,
@@ -353,7 +382,8 @@ impl Outgoing {
         let segment = Segment { stream: part, plaintext: part, first_record: 0, records: 0 };
         for packet in segment.packets(&self.cut) {
             let incoming = progress.incoming(packet.end);
-            if let Ok(skb) = self.one_packet(sk, dst, skb, kept, packet, incoming) {
+            way.passes(packet.len(), 1);
+            if let Ok(skb) = self.one_packet(sk, way, skb, kept, packet, incoming) {
                 queue.push_back(skb);
             }
         }
@@ -431,6 +461,8 @@ impl Store {
             }
             let kept = head.saturating_add(rest.as_ref().map_or(0, |rest| rest.len()));
             let _charge = WmemCharge::new(sk, kept as u32);
+            // (A short one, or a header.)
+            let head = head as u16;
             *self = Self::Packet { fresh: Some(builder.finish()), head, rest, _charge };
             return Ok(());
         }

@@ -8,6 +8,7 @@ use kernel::sync::Arc;
 
 use super::endpoint::Endpoint;
 use super::net::Net;
+use super::pacing::Way;
 use crate::observe::counters::Counter;
 use crate::protocol::acks::{PendingAcks, MAX_ACKS};
 use crate::protocol::config::{Config, MS};
@@ -41,7 +42,7 @@ pub(crate) struct Peer {
 }
 
 struct State {
-    route: Option<Arc<Dst>>,
+    route: Option<Arc<Way>>,
     acks: PendingAcks,
     /// Its plain requests that we have forgotten.
     recent: RecentIds,
@@ -172,10 +173,10 @@ impl Peer {
     }
 
     /// The route to it; looked up anew when it went stale.
-    pub(crate) fn route(&self, endpoint: &Endpoint) -> Result<Arc<Dst>> {
-        if let Some(dst) = &self.state.lock().route {
-            if dst.is_valid() {
-                return Ok(dst.clone());
+    pub(crate) fn route(&self, endpoint: &Endpoint) -> Result<Arc<Way>> {
+        if let Some(way) = &self.state.lock().route {
+            if way.is_valid() {
+                return Ok(way.clone());
             }
         }
         let bound = endpoint.sk.local_addr();
@@ -190,13 +191,13 @@ impl Peer {
                 tos: endpoint.sk.tos(),
             },
         )?;
-        let dst = Arc::new(dst, GFP_ATOMIC)?;
+        let way = Arc::new(Way { dst, device: None }, GFP_ATOMIC)?;
         let mut state = self.state.lock();
-        let old = state.route.replace(dst.clone());
+        let old = state.route.replace(way.clone());
         state.speed = None;
         drop(state);
         drop(old);
-        Ok(dst)
+        Ok(way)
     }
 
     /// The session with it, if there is one.
@@ -315,12 +316,25 @@ impl Peer {
         self.state.lock().path.lost(now, bytes);
     }
 
-    /// Finds out the speed of the link to it, which `dst` goes over. Sleeps.
+    /// Finds out the speed of the link to it, which `way` goes over, and whether it is paced; returns what `way` is then. Sleeps.
     #[cold]
-    pub(super) fn ask_speed(&self, dst: &Dst) {
-        if let Some(mbits) = self.ns.link_speed(dst) {
-            self.state.lock().speed = Some(u64::from(mbits).saturating_mul(1_000_000));
+    pub(super) fn ask_speed(&self, way: Arc<Way>) -> Arc<Way> {
+        let Some(mbits) = self.ns.link_speed(&way) else { return way };
+        let better = self.ns.device(&way, mbits).and_then(|device| {
+            Arc::new(Way { dst: way.dst.clone(), device: Some(device) }, GFP_KERNEL).ok()
+        });
+        let mut state = self.state.lock();
+        // Unless there is another route since.
+        if state.route.as_ref().is_some_and(|route| Arc::ptr_eq(route, &way)) {
+            state.speed = Some(u64::from(mbits).saturating_mul(1_000_000));
+            if let Some(better) = better {
+                state.route = Some(better.clone());
+                drop(state);
+                return better;
+            }
         }
+        drop(state);
+        way
     }
 
     /// An authentic packet came from it.

@@ -11,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::incoming::Incoming;
 use super::net::Net;
 use super::outgoing::{Outgoing, Short};
+use super::pacing::{Turn, Way};
 use super::peer::Peer;
 use crate::observe::counters::Counter;
 use crate::observe::trace;
@@ -18,9 +19,8 @@ use crate::protocol::rpc as core;
 use crate::protocol::session::seq::MessageId;
 use crate::sys::addr::SockAddr;
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
-use crate::sys::route::Dst;
 use crate::sys::skbq::SkbQueue;
-use crate::sys::sock::{Sock, SockRef};
+use crate::sys::sock::SockRef;
 use crate::tls::{Session, Unproven};
 
 /// Beyond this receive buffers are not charged any more.
@@ -79,6 +79,8 @@ pub(crate) struct State {
     replied: bool,
     /// A request of which nothing has been authenticated.
     pub(super) unproven: Option<Unproven>,
+    /// The outgoing message waits until the device has room.
+    pub(super) turn: Option<KBox<Turn>>,
 }
 
 impl_list_arc_safe! {
@@ -150,6 +152,7 @@ impl Rpc {
             gone: false,
             replied: false,
             unproven,
+            turn: None,
         });
         let rpc = Arc::pin_init(
             try_pin_init!(Self {
@@ -246,15 +249,42 @@ impl Rpc {
         length as usize + ::core::mem::size_of::<Self>()
     }
 
-    /// Adds to `queue` what of the outgoing message may be sent now, and marks it as sent. Returns the priority that it has by a
-    /// grant.
-    pub(super) fn transmit(&self, sk: &Sock, dst: &Dst, queue: &mut SkbQueue) -> u8 {
-        let state = &mut *self.state.lock();
+    /// Adds to `queue` what of the outgoing message may be sent now, and marks it as sent; if the device has no room, the rest waits for its turn there.
+    /// Returns the priority of what is sent.
+    pub(super) fn transmit(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        way: &Way,
+        queue: &mut SkbQueue,
+    ) -> u8 {
+        self.transmit_locked(&mut self.state.lock(), endpoint, way, queue)
+    }
+
+    /// The same, under the state's lock.
+    pub(super) fn transmit_locked(
+        self: &Arc<Self>,
+        state: &mut State,
+        endpoint: &Arc<Endpoint>,
+        way: &Way,
+        queue: &mut SkbQueue,
+    ) -> u8 {
         let (Some(out), Some(progress)) = (&mut state.out, state.core.out_mut()) else {
             return 0;
         };
-        out.transmit(&mut state.short, sk, dst, progress, queue);
-        progress.priority().unwrap_or(0)
+        if state.turn.is_some() {
+            return 0;
+        }
+        let (sk, short) = (&endpoint.sk, &mut state.short);
+        let mut ask = |left, bytes, packets| way.may_send(left, bytes, packets);
+        if !out.transmit(short, sk, way, progress, queue, &mut ask) {
+            let left = progress.unsent();
+            state.turn = way.device.as_ref().and_then(|device| device.wait(endpoint, self, left));
+            if state.turn.is_none() {
+                // Without memory: a queue that is too long is better than a message that hangs.
+                out.transmit(short, sk, way, progress, queue, &mut |_, _, _| true);
+            }
+        }
+        out.level(progress)
     }
 
     /// Reserves room for an incoming message of `length` bytes; false if there is none.

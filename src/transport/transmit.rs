@@ -3,8 +3,10 @@
 //! Handing packets to IP. No lock is held here.
 
 use kernel::prelude::*;
+use kernel::sync::Arc;
 
 use super::endpoint::Endpoint;
+use super::pacing::Way;
 use super::peer::Peer;
 use super::rpc::Rpc;
 use crate::observe::counters::Counter;
@@ -14,13 +16,12 @@ use crate::protocol::wire::{Acks, Control, Header, PacketType};
 use crate::protocol::{priority, rpc as core, wire};
 use crate::sys::builder::SkbBuilder;
 use crate::sys::lock::NoBottomHalves;
-use crate::sys::route::Dst;
 use crate::sys::skbq::SkbQueue;
 use crate::tls::Session;
 
 impl Endpoint {
     /// Sends what was collected for `rpc`, with the priority `level`.
-    pub(super) fn send_all(&self, rpc: &Rpc, dst: &Dst, level: u8, mut queue: SkbQueue) {
+    pub(super) fn send_all(&self, rpc: &Rpc, way: &Way, level: u8, mut queue: SkbQueue) {
         if rpc.session.is_none() && rpc.peer.is_sealed() {
             // A session began meanwhile: nothing leaves in clear any more.
             return;
@@ -30,37 +31,37 @@ impl Endpoint {
         // Nothing comes between them: what the first ones let in may be a GRANT, whose bytes would overtake the rest.
         let _together = (queue.len() > 1).then(NoBottomHalves::begin);
         while let Some(skb) = queue.pop_front() {
-            if dst.xmit(&self.sk, skb, tos).is_err() {
+            if way.xmit(&self.sk, skb, tos).is_err() {
                 self.ns.stats.inc(Counter::SendErrors);
             }
         }
     }
 
     /// Sends what of the outgoing message may be sent and was not yet.
-    pub(super) fn push_out(&self, rpc: &Rpc) {
-        let Ok(dst) = rpc.peer.route(self) else {
+    pub(super) fn push_out(self: &Arc<Self>, rpc: &Arc<Rpc>) {
+        let Ok(way) = rpc.peer.route(self) else {
             return;
         };
         let mut queue = SkbQueue::new();
-        let level = rpc.transmit(&self.sk, &dst, &mut queue);
-        self.send_all(rpc, &dst, level, queue);
+        let level = rpc.transmit(self, &way, &mut queue);
+        self.send_all(rpc, &way, level, queue);
     }
 
     /// Sends part of the outgoing message again.
     pub(super) fn send_again(&self, rpc: &Rpc, range: Range) {
-        let Ok(dst) = rpc.peer.route(self) else {
+        let Ok(way) = rpc.peer.route(self) else {
             return;
         };
         trace::retransmit(rpc, rpc.message_name(true), range.start, range.len());
         let mut queue = SkbQueue::new();
         let state = rpc.state.lock();
         if let (Some(out), Some(progress)) = (&state.out, state.core.out()) {
-            let packets = out.retransmit(&state.short, &self.sk, &dst, range, progress, &mut queue);
+            let packets = out.retransmit(&state.short, &self.sk, &way, range, progress, &mut queue);
             self.ns.stats.add(Counter::Retransmits, packets);
         }
         drop(state);
         // What somebody waits for already goes first.
-        self.send_all(rpc, &dst, priority::HIGHEST, queue);
+        self.send_all(rpc, &way, priority::HIGHEST, queue);
     }
 
     /// Sends what the core decided.
@@ -118,15 +119,16 @@ impl Endpoint {
     }
 
     fn send_header(&self, peer: &Peer, header: &Header, level: u8) -> Result {
-        let dst = peer.route(self)?;
+        let way = peer.route(self)?;
         let bytes = header.as_slice();
-        let mut builder = SkbBuilder::new(dst.headroom(), bytes.len(), false, GFP_ATOMIC)?;
+        way.passes(bytes.len() as u32, 1);
+        let mut builder = SkbBuilder::new(way.headroom(), bytes.len(), false, GFP_ATOMIC)?;
         builder.append(bytes)?;
         let skb = builder.as_skb();
         skb.set_transport_header_here();
         skb.set_checksum_unnecessary();
         skb.set_owner_w(&self.sk);
-        dst.xmit(&self.sk, builder.finish(), self.tos(level))
+        way.xmit(&self.sk, builder.finish(), self.tos(level))
     }
 
     /// DSCP (or the traffic class) of packets with the priority `level`: the class selectors, as in HomaModule, unless the
