@@ -15,8 +15,8 @@
 //! 1. a bucket of a table (`Table`), only to look up, add or remove: nothing else is done under it,
 //!    but for the timer's scan, which takes 2;
 //! 2. an RPC's state (`Rpc::state`);
-//! 3. the leaves: a peer's state, a session's, the queue of ready RPCs, the notices about keys, the namespace's grants and priorities, the
-//!    list of devices, a device's pacer.
+//! 3. the leaves: a peer's state, a session's, the queue of ready RPCs, the notices about keys, the namespace's grants and priorities, its
+//!    devices, a device's pacer (that one under the devices', too).
 //!
 //! No packet is handed to IP under any of them: what is to be sent is collected
 //! first.

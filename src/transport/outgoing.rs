@@ -105,9 +105,12 @@ pub(crate) type Short = InlineBytes<MAX_SHORT>;
 /// What fits into the allocation of an RPC anyway.
 const MAX_SHORT: usize = 256;
 
+/// Messages of one packet that are longer (on the loopback device) are kept as segments are: they need no memory in one piece.
+const MAX_WHOLE: u32 = 16 << 10;
+
 /// What is kept of a message.
 enum Store {
-    /// All of it, in one packet.
+    /// All of it, in one packet of [`MAX_WHOLE`] bytes at most.
     Packet {
         /// That packet, until it is sent.
         fresh: Option<SkBuff>,
@@ -167,7 +170,10 @@ impl Outgoing {
             let len = segment.stream.len() as usize;
             let alone = segment.stream == layout.stream() && segment.stream.len() <= cut.packet();
             let mut rest = None;
-            let mut builder = if alone && DATA_LEN.saturating_add(len) > MAX_SHORT {
+            let mut builder = if alone
+                && DATA_LEN.saturating_add(len) > MAX_SHORT
+                && segment.stream.len() <= MAX_WHOLE
+            {
                 let mut builder = SkbBuilder::new(way.headroom() + DATA_LEN, 0, false, GFP_KERNEL)?;
                 builder.append_page(rest.insert(PageBytes::from_iter(from, len)?))?;
                 builder
@@ -453,7 +459,7 @@ impl Store {
         skb.set_checksum_unnecessary();
         skb.set_owner_w(sk);
         let len = segment.stream.len();
-        if segment.stream == layout.stream() && len <= cut.packet() {
+        if segment.stream == layout.stream() && len <= cut.packet().min(MAX_WHOLE) {
             let mut head = skb.head().len();
             if head > MAX_SHORT {
                 head = header;
@@ -518,7 +524,8 @@ fn at_place(data: &Data, segment: &Segment) -> Data {
 /// An empty segment for `len` bytes of payload.
 fn new_segment(dst: &Dst, cut: &Cut, header: usize, len: usize) -> Result<SkbBuilder> {
     // What fits a packet is cheapest in the linear part; what is to be cut, in fragments.
-    let (linear, fclone) = if len <= cut.packet() as usize { (len, false) } else { (0, true) };
+    let short = len <= cut.packet().min(MAX_WHOLE) as usize;
+    let (linear, fclone) = if short { (len, false) } else { (0, true) };
     SkbBuilder::new(dst.headroom() + header, linear, fclone, GFP_KERNEL)
 }
 

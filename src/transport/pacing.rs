@@ -61,7 +61,12 @@ struct Queue {
     pacer: Pacer<Paced>,
     /// Of those bytes, so many are counted.
     counted: u64,
+    /// When that was done.
+    counted_at: u64,
 }
+
+/// Before they are counted again, in nanoseconds: the counters of other CPUs are in their caches.
+const COUNT_PAUSE: u64 = 20_000;
 
 /// A place among those that wait; given up when it is dropped.
 pub(super) struct Turn {
@@ -84,7 +89,7 @@ impl Drop for Turn {
 
 impl Device {
     fn new(index: u32, limits: Limits) -> Result<Arc<Self>> {
-        let queue = Queue { pacer: Pacer::new(limits), counted: 0 };
+        let queue = Queue { pacer: Pacer::new(limits), counted: 0, counted_at: 0 };
         Arc::pin_init(
             try_pin_init!(Self {
                 index,
@@ -99,10 +104,13 @@ impl Device {
     /// Runs `f` on the pacer once it knows what passed without asking.
     fn with<R>(&self, now: u64, f: impl FnOnce(&mut Pacer<Paced>) -> R) -> R {
         let queue = &mut *self.queue.lock();
-        let unasked = self.unasked.sum(0);
-        let bytes = unasked.wrapping_sub(queue.counted);
-        queue.counted = unasked;
-        queue.pacer.sent(now, bytes.try_into().unwrap_or(u32::MAX));
+        if now.saturating_sub(queue.counted_at) >= COUNT_PAUSE {
+            let unasked = self.unasked.sum(0);
+            let bytes = unasked.wrapping_sub(queue.counted);
+            queue.counted = unasked;
+            queue.counted_at = now;
+            queue.pacer.sent(now, bytes.try_into().unwrap_or(u32::MAX));
+        }
         f(&mut queue.pacer)
     }
 
