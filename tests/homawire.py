@@ -224,6 +224,14 @@ class Socket:
         self.sock.close()
 
 
+def make_session(client, server):
+    """Begin a session between two sockets: keys for both directions, at both ends."""
+    there, back = Keys(os.urandom(8)), Keys(os.urandom(8))
+    for sock, other, tx, rx in ((server, client, back, there), (client, server, there, back)):
+        sock.set_key(TLS_RX, other.side.ip(sock.family), other.port, rx)
+        sock.set_key(TLS_TX, other.side.ip(sock.family), other.port, tx)
+
+
 class Message:
     def __init__(self, data, peer, rpc_id, cookie, flags):
         self.data, self.peer, self.id, self.cookie, self.flags = data, peer, rpc_id, cookie, flags

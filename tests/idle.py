@@ -11,7 +11,7 @@ import threading
 import time
 
 import tracefs
-from homawire import TLS_RX, TLS_TX, Growth, Keys, Side, Socket, bail, diag, end, ok, same
+from homawire import Growth, Side, Socket, bail, diag, end, make_session, ok, same
 
 PORT = 97
 SECONDS = 10
@@ -71,11 +71,7 @@ def main():
         port, to = PORT + i, server_side.ip(family)
         server, client = Socket(server_side, family, port), Socket(client_side, family)
         if sealed:
-            there, back = Keys(os.urandom(8)), Keys(os.urandom(8))
-            for sock, peer, peer_port, tx, rx in ((server, client_side.ip(family), client.port, back, there),
-                                                  (client, to, port, there, back)):
-                sock.set_key(TLS_RX, peer, peer_port, rx)
-                sock.set_key(TLS_TX, peer, peer_port, tx)
+            make_session(client, server)
         pairs.append((client, server, to, port))
 
     with Ours() as trace:

@@ -10,8 +10,8 @@ import subprocess
 import threading
 import time
 
-from homawire import (ACK, BUSY, GRANT, NEED_ACK, RESEND, TLS_RX, TLS_TX, UNKNOWN, Growth, Keys, RawPeer, Side, Socket,
-                      acks, bail, control_packet, data_packet, diag, end, grant, ok, resend, same)
+from homawire import (ACK, BUSY, GRANT, NEED_ACK, RESEND, UNKNOWN, Growth, RawPeer, Side, Socket,
+                      acks, bail, control_packet, data_packet, diag, end, grant, make_session, ok, resend, same)
 
 PORT = 95
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -101,11 +101,8 @@ def listing(client_side, server_side, family):
     server, client = Socket(server_side, family, PORT), Socket(client_side, family)
     to, source = server_side.ip(family), client_side.ip(family)
     shown = (lambda a: a) if family == V4 else (lambda a: f"[{a}]")
-    there, back = Keys(os.urandom(8)), Keys(os.urandom(8))
     sealed = Socket(client_side, family)
-    for sock, peer, port, tx, rx in ((server, source, sealed.port, back, there), (sealed, to, PORT, there, back)):
-        sock.set_key(TLS_RX, peer, port, rx)
-        sock.set_key(TLS_TX, peer, port, tx)
+    make_session(sealed, server)
     with client_side:
         client.sock.connect((to, PORT))
     # One that the program has, one it has not, one in a session; and one that is there by half.

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 
-from homawire import TLS_RX, TLS_TX, Growth, Keys, Side, Socket, end, nothing_left, ok, same
+from homawire import Growth, Side, Socket, end, make_session, nothing_left, ok, same
 
 PORT = 130
 MBPS = 10
@@ -27,11 +27,7 @@ def pair(client_side, server_side, family, sealed, port):
     to = server_side.ip(family)
     server, client = Socket(server_side, family, port), Socket(client_side, family)
     if sealed:
-        there, back = Keys(os.urandom(8)), Keys(os.urandom(8))
-        for sock, peer, peer_port, tx, rx in ((server, client_side.ip(family), client.port, back, there),
-                                              (client, to, port, there, back)):
-            sock.set_key(TLS_RX, peer, peer_port, rx)
-            sock.set_key(TLS_TX, peer, peer_port, tx)
+        make_session(client, server)
     # The first message to a peer asks for the link's speed.
     client.request(b"hello", to, port)
     server.reply(server.receive(), b"hello")

@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 
-from homawire import TLS_RX, TLS_TX, Keys, Side, Socket, bail, diag, end, nothing_left, ok, same
+from homawire import Side, Socket, bail, diag, end, make_session, nothing_left, ok, same
 
 PORT = 96
 BURST = 100
@@ -66,11 +66,7 @@ def main():
             name = f"{name.split(',')[0]}, {'sealed' if sealed else 'plain'}"
             server, client = Socket(server_side, family, PORT), Socket(client_side, family)
             if sealed:
-                there, back = Keys(os.urandom(8)), Keys(os.urandom(8))
-                for sock, peer, port, tx, rx in ((server, client_side.ip(family), client.port, back, there),
-                                                 (client, server_side.ip(family), PORT, there, back)):
-                    sock.set_key(TLS_RX, peer, port, rx)
-                    sock.set_key(TLS_TX, peer, port, tx)
+                make_session(client, server)
             # Only the receiver's: what the sender's tap holds, GRO joins to nothing.
             tap = Tap(server_side)
             data = [os.urandom(SIZE) for i in range(BURST)]

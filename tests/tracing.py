@@ -8,8 +8,8 @@ import socket
 import time
 
 import tracefs
-from homawire import (RESEND, TLS_RX, TLS_TX, Keys, RawPeer, Side, Socket, bail, common, control_packet,
-                      data_packet, diag, end, ok, resend, same)
+from homawire import (RESEND, RawPeer, Side, Socket, bail, common, control_packet,
+                      data_packet, diag, end, make_session, ok, resend, same)
 
 PORT = 96
 EVENTS = {"rpc_start", "rpc_end", "message_out", "message_in", "drop", "resend", "retransmit", "timeout"}
@@ -68,11 +68,7 @@ def normal(client_side, server_side, family, sealed):
     with Trace() as trace:
         server, client = Socket(server_side, family, PORT), Socket(client_side, family)
         if sealed:
-            there, back = Keys(os.urandom(8)), Keys(os.urandom(8))
-            for sock, peer, port, tx, rx in ((server, client_side.ip(family), client.port, back, there),
-                                             (client, to, PORT, there, back)):
-                sock.set_key(TLS_RX, peer, port, rx)
-                sock.set_key(TLS_TX, peer, port, tx)
+            make_session(client, server)
         rpc = exchange(client, server, to) & 0xffffffffffff
         port = client.port
         client.close()
