@@ -117,11 +117,12 @@ static long call_pool(struct pair *pair)
 
 static long call_key(struct pair *pair)
 {
-	struct homa_tls_key key;
+	struct homa_tls_key rx, tx;
 
-	make_key(&key, &pair->to, 5);
-	return set_key(pair->cfd, TLS_RX, &key) ? :
-	       set_key(pair->cfd, TLS_TX, &key);
+	make_key(&rx, &pair->to, 5);
+	make_key(&tx, &pair->to, 6);
+	return set_key(pair->cfd, TLS_RX, &rx) ? :
+	       set_key(pair->cfd, TLS_TX, &tx);
 }
 
 static long call_request(struct pair *pair)
@@ -285,6 +286,9 @@ static void namespaces(void)
 		hit = WEXITSTATUS(status) != 255;
 		failed += hit && WEXITSTATUS(status) == ENOMEM;
 		odd += hit && WEXITSTATUS(status) != ENOMEM;
+		if (hit && WEXITSTATUS(status) != ENOMEM)
+			diag("fault %u: %s", nth,
+			     strerrorname_np(WEXITSTATUS(status)));
 	}
 	ok(failed && !odd && !hit,
 	   "unshare(CLONE_NEWNET): each allocation of the module fails with ENOMEM");
