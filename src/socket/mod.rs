@@ -19,7 +19,7 @@ use crate::sys::sock::SockRef;
 use crate::sys::uio::MsgHdr;
 use crate::sys::user::{OptOut, OptVal};
 use crate::transport::endpoint::Endpoint;
-use crate::transport::{net::Net, offload, receive};
+use crate::transport::{control, net::Net, offload, receive};
 
 mod ioctl;
 mod names;
@@ -139,7 +139,7 @@ impl DatagramProtocol for Homa {
     }
 
     fn icmp_error(net: &netns::Net, header: &[u8], error: &IcmpError) {
-        receive::icmp_error(net, header, error);
+        control::icmp_error(net, header, error);
     }
 
     fn gso_segment(skb: &mut GsoSkb<'_>) -> Result<Segments> {

@@ -5,7 +5,7 @@
 //! A network namespace ([`net`]) knows its sockets by port. A socket's transport half is an
 //! [`endpoint`], which has a table of [`peer`]s and one of [`rpc`]s. A message that a program sends
 //! becomes an [`outgoing`] one and is handed to IP by [`transmit`], a long one when [`pacing`] has its turn come; packets that arrive go through
-//! [`receive`] into an [`incoming`] one, for which [`grants`] asks if it is long, and when that is whole, the RPC into the endpoint's queue
+//! [`receive`] (what is no DATA, through [`control`]) into an [`incoming`] one, for which [`grants`] asks if it is long, and when that is whole, the RPC into the endpoint's queue
 //! of ready ones. [`timer`] asks for what is late. [`offload`] cuts and joins packets for the stack.
 //!
 //! # Locks
@@ -26,6 +26,7 @@
 //! A received skb is ours alone but may share its bytes with others: it is read, never written. A kept
 //! outgoing skb belongs to its `Outgoing`; what IP gets is a clone.
 
+pub(crate) mod control;
 pub(crate) mod endpoint;
 mod grants;
 pub(crate) mod incoming;

@@ -8,9 +8,9 @@
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
+use super::control::perform;
 use super::endpoint::Endpoint;
 use super::grants;
-use super::receive::perform;
 use super::rpc::Rpc;
 use crate::observe::counters::Counter;
 use crate::observe::trace;
