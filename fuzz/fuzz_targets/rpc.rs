@@ -102,7 +102,7 @@ fuzz_target!(|input: (bool, Vec<Call>)| {
             }
             Call::Resend { offset, len } => rpc.handle_resend(now, offset, len),
             Call::Unknown => rpc.handle_unknown(now, &config),
-            Call::Busy => rpc.handle_busy(now),
+            Call::Busy => rpc.handle_busy(now, &config),
             Call::NeedAck => rpc.handle_need_ack(now),
             Call::Ack => rpc.handle_ack(),
             Call::Timer => rpc.poll_timer(now, &config),

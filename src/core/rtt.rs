@@ -2,8 +2,8 @@
 
 //! How long a peer takes to answer, and so how long to wait before asking again (RFC 6298).
 //!
-//! A sample is the time from the first packet of a request to the last of its response, of an RPC for
-//! which nothing had to be asked again. That includes the server's work: it is what a client has to
+//! A sample is the time from the first packet of a request to the last of its response, of an RPC of
+//! which nothing was lost, as far as is known. That includes the server's work: it is what a client has to
 //! expect before silence means loss.
 
 use super::config::Config;

@@ -108,7 +108,7 @@ pub(super) fn handle_control(
                 core.handle_resend(now, *offset, length)
             }
             Control::Unknown => core.handle_unknown(now, config),
-            Control::Busy => core.handle_busy(now),
+            Control::Busy => core.handle_busy(now, config),
             Control::NeedAck => core.handle_need_ack(now),
             Control::Ack(_) | Control::Cutoffs { .. } | Control::Freeze => Action::None,
         }

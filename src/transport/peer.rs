@@ -63,7 +63,7 @@ struct State {
 
 /// What the answer to a request tells about the peer.
 pub(super) struct Answer {
-    /// How long it took, if nothing had to be asked for again.
+    /// How long it took, if nothing was lost.
     pub(super) rtt: Option<u64>,
     /// Bytes of the request.
     pub(super) request: u32,

@@ -135,8 +135,10 @@ pub struct Rpc {
     pause: u64,
     /// Pause before the first question of a wait.
     first: u64,
-    /// Nothing had to be asked for.
+    /// Nothing was lost, as far as is known.
     undisturbed: bool,
+    /// Part of what is sent was sent again.
+    resent: bool,
     /// How often the server said that it knows nothing of the RPC.
     restarts: u8,
     /// How often it said so since the response began, and brought nothing.
@@ -206,6 +208,7 @@ impl Rpc {
             pause: first,
             first,
             undisturbed: true,
+            resent: false,
             restarts: 0,
             unknowns: 0,
             progressed: now,
@@ -445,7 +448,10 @@ impl Rpc {
             _ => return Action::None,
         }
         match self.out.as_mut().and_then(|out| out.resend(offset, len)) {
-            Some(range) => Action::Retransmit(range),
+            Some(range) => {
+                self.resent = true;
+                Action::Retransmit(range)
+            }
             // It asks for what it did not grant: we are here and hold back.
             None => Action::Send(Control::Busy),
         }
@@ -466,6 +472,7 @@ impl Rpc {
                     self.heard = now;
                 }
                 self.undisturbed = false;
+                self.resent = true;
                 // The pause is that which followed the question.
                 self.ask_at = now.saturating_add(self.pause.min(config.resend_max));
                 match range {
@@ -495,8 +502,15 @@ impl Rpc {
     }
 
     /// A BUSY: the peer is alive and holds back.
-    pub fn handle_busy(&mut self, now: u64) -> Action {
+    pub fn handle_busy(&mut self, now: u64, config: &Config) -> Action {
         self.hear_alive(now);
+        if (self.role, self.phase) == (Role::Client, Phase::Sending) {
+            // It asks itself for what it misses of the request, and whether the response came: only that it lives
+            // is to be seen. If all RPCs with a slow server asked often, it would be slower still.
+            self.ask_at = self.ask_at.max(now.saturating_add(config.timeout / 5));
+            // The question was needless: how long the answer takes is worth knowing.
+            self.undisturbed = !self.resent;
+        }
         Action::None
     }
 

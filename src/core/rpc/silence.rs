@@ -4,7 +4,6 @@
 
 use super::super::config::Config;
 use super::super::msgin::{MsgIn, Range};
-use super::super::msgout::MsgOut;
 use super::super::peer::Pulse;
 use super::super::wire::MAX_RECORD;
 use super::{Action, Control, Failure, Phase, Role, Rpc};
@@ -172,8 +171,7 @@ impl Rpc {
                 Role::Server => Action::Free,
             };
         }
-        if self.role == Role::Server && self.phase == Phase::Replying && !self.is_all_sent() {
-            // The client drives: it asks, or grants.
+        if self.role == Role::Server && self.phase == Phase::Replying && self.is_client_driving() {
             self.back_off(now, config);
             return Action::None;
         }
@@ -189,8 +187,10 @@ impl Rpc {
         self.question(now, config).map_or(Action::None, Action::Send)
     }
 
-    fn is_all_sent(&self) -> bool {
-        self.out.as_ref().is_some_and(MsgOut::is_sent)
+    /// The client knows of the response, as it grants, and asks for what it misses of it. (Before, it may not ask for
+    /// long, if it was told that we are busy.)
+    fn is_client_driving(&self) -> bool {
+        self.out.as_ref().is_some_and(|out| !out.is_sent() && out.priority().is_some())
     }
 
     fn back_off(&mut self, now: u64, config: &Config) {

@@ -117,14 +117,39 @@ fn silence_leads_to_questions_and_then_to_the_end() {
 #[test]
 fn a_busy_server_may_take_its_time() {
     let mut rpc = client(500);
-    for second in 1..100 {
-        let now = second * 500 * MS;
+    for n in 0..100 {
+        let now = rpc.deadline().unwrap();
         assert!(matches!(rpc.poll_timer(now, &CONFIG), Action::Send(_)));
-        rpc.handle_busy(now);
+        // It is asked now and then only whether it lives.
+        assert_eq!(now, 10 * MS + n * CONFIG.timeout / 5);
+        rpc.handle_busy(now, &CONFIG);
     }
     assert_eq!(rpc.phase(), Phase::Sending);
     // And the server says so when asked.
     assert_eq!(server().handle_resend(1, 0, u32::MAX), Action::Send(Control::Busy));
+}
+
+#[test]
+fn how_long_a_busy_server_took_is_known() {
+    let whole = |rpc: &mut Rpc, now| {
+        rpc.handle_data(now, &CONFIG, 100, 100, range(0, 100), false);
+        rpc.rtt_sample(now)
+    };
+    let asked = || {
+        let mut rpc = client(500);
+        assert!(matches!(rpc.poll_timer(10 * MS, &CONFIG), Action::Send(_)));
+        rpc
+    };
+    // Nobody knows what the answer belongs to.
+    assert_eq!(whole(&mut asked(), 90 * MS), None);
+    let mut rpc = asked();
+    rpc.handle_busy(11 * MS, &CONFIG);
+    assert_eq!(whole(&mut rpc, 90 * MS), Some(90 * MS));
+    // Part of the request was lost: that is no measure.
+    let mut rpc = asked();
+    assert!(matches!(rpc.handle_resend(11 * MS, 0, 100), Action::Retransmit(_)));
+    rpc.handle_busy(12 * MS, &CONFIG);
+    assert_eq!(whole(&mut rpc, 90 * MS), None);
 }
 
 #[test]
@@ -179,6 +204,21 @@ fn an_unacknowledged_response_is_asked_about_and_then_given_up() {
     };
     assert!(asked > 5);
     assert_eq!(end, Action::Free);
+}
+
+#[test]
+fn a_response_that_may_be_lost_is_asked_about_until_the_client_grants() {
+    let mut rpc = replying(50_000);
+    rpc.out_mut().unwrap().advance(10_000);
+    let ask = |rpc: &mut Rpc| rpc.poll_timer(rpc.deadline().unwrap(), &CONFIG);
+    assert_eq!(ask(&mut rpc), Action::Send(Control::NeedAck));
+    // The client was told that we are busy, and got nothing: it asks now.
+    let mut waiting = client(500);
+    waiting.handle_busy(0, &CONFIG);
+    let question = Action::Send(Control::Resend(range(0, 1400)));
+    assert_eq!(waiting.handle_need_ack(1), question);
+    rpc.handle_grant(1, 30_000);
+    assert_eq!(ask(&mut rpc), Action::None);
 }
 
 #[test]
@@ -244,7 +284,7 @@ fn who_only_says_that_it_is_busy_does_not_keep_a_response_waiting_for_ever() {
         if let action @ Action::Fail(_) = rpc.poll_timer(now, &CONFIG) {
             break (action, now);
         }
-        rpc.handle_busy(now);
+        rpc.handle_busy(now, &CONFIG);
     };
     assert_eq!(end.0, Action::Fail(Failure::TimedOut));
     assert!((CONFIG.rpc_timeout..=CONFIG.rpc_timeout + CONFIG.resend_max).contains(&end.1));
@@ -303,7 +343,7 @@ fn a_server_that_takes_its_time_loses_nothing() {
     for _ in 0..5 {
         let now = rpc.deadline().unwrap();
         assert_eq!(rpc.poll_timer(now, &CONFIG), Action::Send(Control::Resend(range(0, 1400))));
-        rpc.handle_busy(now);
+        rpc.handle_busy(now, &CONFIG);
     }
     rpc.handle_data(MS, &CONFIG, 50_000, 9000, range(0, 1400), false);
     assert_eq!(rpc.take_news(), None);
@@ -532,7 +572,7 @@ proptest! {
                 }
                 Call::Resend(a, b) => rpc.handle_resend(now, a, b),
                 Call::Unknown => rpc.handle_unknown(now, &CONFIG),
-                Call::Busy => rpc.handle_busy(now),
+                Call::Busy => rpc.handle_busy(now, &CONFIG),
                 Call::NeedAck => rpc.handle_need_ack(now),
                 Call::Ack => rpc.handle_ack(),
                 Call::Cancel => rpc.cancel(),

@@ -572,7 +572,7 @@ impl Host {
                 rpc.core.handle_resend(now, *offset, length.unwrap_or(u32::MAX))
             }
             Control::Unknown => rpc.core.handle_unknown(now, &config),
-            Control::Busy => rpc.core.handle_busy(now),
+            Control::Busy => rpc.core.handle_busy(now, &config),
             Control::NeedAck => rpc.core.handle_need_ack(now),
             Control::Ack(_) | Control::Cutoffs { .. } | Control::Freeze => Action::None,
         };
