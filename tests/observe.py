@@ -203,6 +203,26 @@ def under_load(client_side, server_side):
         s.close()
 
 
+def slow_server(client_side, server_side):
+    """Who waits for a server that is busy does not make it busier with questions."""
+    rpcs, seconds = 300, 4
+    server, client = Socket(server_side, V4, PORT), Socket(client_side, V4)
+    with Growth(client_side) as growth:
+        for i in range(rpcs):
+            client.request(b"x", server_side.ip4, PORT, i)
+        time.sleep(seconds)
+    # Each at first, and then once a second. (Of all there were 800 a second when BUSY was no answer.)
+    asked, busy = growth.of("resends_sent"), growth.of("busys_received")
+    ok(rpcs <= asked <= rpcs * (seconds + 1), f"{rpcs} requests wait for {seconds} s: {asked} questions")
+    ok(busy >= rpcs, f"to which the server says that it is busy ({busy})")
+    for _ in range(rpcs):
+        request = server.receive()
+        server.reply(request, request.data)
+    same(sum(client.receive() is not None for _ in range(rpcs)), rpcs, "and all are answered")
+    client.close()
+    server.close()
+
+
 def settings(client_side, server_side):
     listed = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) – (\d+) \|", open("docs/sysctl.md").read(), re.M)
     with client_side:
@@ -315,6 +335,7 @@ def main():
     for family in (V4, V6):
         listing(client_side, server_side, family)
     under_load(client_side, server_side)
+    slow_server(client_side, server_side)
     settings(client_side, server_side)
     effects(client_side, server_side)
     namespaces(client_side)
