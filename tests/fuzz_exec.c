@@ -119,7 +119,7 @@ static void op_key(const struct op *op)
 
 	make_key(&key, &peer, op->c % 4);
 	if (op->d & 3)
-		((char *)&key)[op->d >> 2 & 0xff] ^= op->d >> 10;
+		((char *)&key)[(op->d >> 2) % sizeof(key)] ^= op->d >> 10;
 	if (op->d & 0x40000000)
 		len = op->d >> 10 & 0xff;
 	CALL(setsockopt(slot_of(op->a)->fd, SOL_TLS, op->c & 8 ? TLS_TX : TLS_RX,
