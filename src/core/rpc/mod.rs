@@ -504,9 +504,10 @@ impl Rpc {
     /// A BUSY: the peer is alive and holds back.
     pub fn handle_busy(&mut self, now: u64, config: &Config) -> Action {
         self.hear_alive(now);
-        if (self.role, self.phase) == (Role::Client, Phase::Sending) {
-            // It asks itself for what it misses of the request, and whether the response came: only that it lives
-            // is to be seen. If all RPCs with a slow server asked often, it would be slower still.
+        // Nobody asked: it has no room for the request, and will not know of it.
+        if (self.role, self.phase) == (Role::Client, Phase::Sending) && self.asked {
+            // It knows the request, and asks itself for what it misses of it, and whether the response came: only that it
+            // lives is to be seen. If all RPCs with a slow server asked often, it would be slower still.
             self.ask_at = self.ask_at.max(now.saturating_add(config.timeout / 5));
             // The question was needless: how long the answer takes is worth knowing.
             self.undisturbed = !self.resent;

@@ -130,6 +130,18 @@ fn a_busy_server_may_take_its_time() {
 }
 
 #[test]
+fn a_server_without_room_is_asked_soon() {
+    let mut rpc = client(500);
+    rpc.handle_busy(MS, &CONFIG);
+    assert_eq!(rpc.deadline(), Some(MS + CONFIG.resend_first));
+    let now = rpc.deadline().unwrap();
+    assert!(matches!(rpc.poll_timer(now, &CONFIG), Action::Send(_)));
+    assert!(matches!(rpc.handle_unknown(now, &CONFIG), Action::Retransmit(_)));
+    rpc.handle_busy(now, &CONFIG);
+    assert!(rpc.deadline() <= Some(now + 2 * CONFIG.resend_first));
+}
+
+#[test]
 fn how_long_a_busy_server_took_is_known() {
     let whole = |rpc: &mut Rpc, now| {
         rpc.handle_data(now, &CONFIG, 100, 100, range(0, 100), false);
@@ -213,9 +225,11 @@ fn a_response_that_may_be_lost_is_asked_about_until_the_client_grants() {
     let ask = |rpc: &mut Rpc| rpc.poll_timer(rpc.deadline().unwrap(), &CONFIG);
     assert_eq!(ask(&mut rpc), Action::Send(Control::NeedAck));
     // The client was told that we are busy, and got nothing: it asks now.
-    let mut waiting = client(500);
-    waiting.handle_busy(0, &CONFIG);
     let question = Action::Send(Control::Resend(range(0, 1400)));
+    let mut waiting = client(500);
+    assert_eq!(ask(&mut waiting), question);
+    waiting.handle_busy(0, &CONFIG);
+    assert!(waiting.deadline() >= Some(CONFIG.timeout / 5));
     assert_eq!(waiting.handle_need_ack(1), question);
     rpc.handle_grant(1, 30_000);
     assert_eq!(ask(&mut rpc), Action::None);
