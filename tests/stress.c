@@ -160,6 +160,8 @@ static bool message_good(char *buf, uint32_t len,
 	return check(buf, len, contents) < 0;
 }
 
+static uint64_t start_ms;	/* when the load began */
+
 static void complain(atomic_int *counter, const char *fmt, ...)
 {
 	char text[160];
@@ -170,7 +172,8 @@ static void complain(atomic_int *counter, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	diag("%s", text);
+	diag("after %llu ms: %s", (unsigned long long)(now_ms() - start_ms),
+	     text);
 }
 
 /* Starts a request if there is one to start; false if nothing was done. */
@@ -547,7 +550,7 @@ int main(int argc, char **argv)
 	struct node *s = NULL, *c;
 	union addr caddr, saddr;
 	unsigned long long bad;
-	uint64_t start, ms;
+	uint64_t ms;
 	int i, j, port, first = 0;
 
 	parse(argc, argv);
@@ -592,7 +595,7 @@ int main(int argc, char **argv)
 	      do_counter(&server, "TlsDecryptError");
 	if (remote)
 		wait_for_server();
-	start = now_ms();
+	start_ms = now_ms();
 	for (i = 0; i < count; i++)
 		for (j = 0; j < threads; j++)
 			must(-pthread_create(&tids[i * threads + j], NULL, run,
@@ -603,7 +606,7 @@ int main(int argc, char **argv)
 		stop_beginning();
 	for (i = 0; i < count * threads; i++)
 		pthread_join(tids[i], NULL);
-	ms = now_ms() - start;
+	ms = now_ms() - start_ms;
 	if (rekey_ms) {
 		done = true;
 		pthread_join(rekeyer, NULL);
