@@ -47,6 +47,11 @@ impl Pulse {
         self.heard
     }
 
+    /// So many intervals in a row had questions, and no sign of life.
+    pub fn silent_intervals(&self) -> u8 {
+        self.doubled
+    }
+
     /// May a question be asked now? If so it counts as asked.
     ///
     /// # Errors

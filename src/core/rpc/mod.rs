@@ -129,6 +129,8 @@ pub struct Rpc {
     began: u64,
     /// When the peer was last heard of, or waiting began.
     heard: u64,
+    /// How often it was asked since, or should have been.
+    vain: u8,
     /// When to ask next.
     ask_at: u64,
     /// Pause before the question after that.
@@ -204,6 +206,7 @@ impl Rpc {
             proven: false,
             began: now,
             heard: now,
+            vain: 0,
             ask_at,
             pause: first,
             first,
@@ -470,6 +473,7 @@ impl Rpc {
                 if self.restarts < MAX_RESTARTS {
                     self.restarts = self.restarts.saturating_add(1);
                     self.heard = now;
+                    self.vain = 0;
                 }
                 self.undisturbed = false;
                 self.resent = true;

@@ -11,6 +11,10 @@ use super::{Action, Control, Failure, Phase, Role, Rpc};
 /// Where the first record of a sealed message is, however large it is.
 const FIRST_RECORD: Range = Range { start: 0, end: MAX_RECORD as u32 + 29 };
 
+/// So often must nothing have come of asking (or of waiting for the client to ask) before a peer counts as gone: time alone
+/// may have passed here only, as when this machine stood still.
+const ENOUGH: u8 = 3;
+
 impl Rpc {
     /// The peer is known to take longer to answer than [`Config::resend_first`], or less long: so much is
     /// waited for an answer.
@@ -34,6 +38,7 @@ impl Rpc {
     /// The peer gave a sign of life, or a new wait begins: the clock of silence restarts.
     pub(super) fn hear(&mut self, now: u64) {
         self.heard = now;
+        self.vain = 0;
         self.pause = if self.phase == Phase::Receiving { self.rto } else { self.first };
         self.ask_at = now.saturating_add(self.pause);
     }
@@ -41,6 +46,7 @@ impl Rpc {
     /// The peer is alive but brought nothing: the time-out restarts, the questions stay rare.
     pub(super) fn hear_alive(&mut self, now: u64) {
         self.heard = now;
+        self.vain = 0;
         self.ask_at = self.ask_at.max(now.saturating_add(self.pause));
     }
 
@@ -160,7 +166,8 @@ impl Rpc {
         let silent = now.saturating_sub(self.heard);
         let peer_silent = now.saturating_sub(peer.last_heard());
         let gone = silent >= config.timeout
-            && (peer_silent >= config.timeout || silent >= config.rpc_timeout);
+            && (peer_silent >= config.timeout || silent >= config.rpc_timeout)
+            && (self.vain >= ENOUGH || peer.silent_intervals() >= ENOUGH);
         // Both ends may hear each other and yet wait for ever, if one of them was born anew.
         let stuck = self.phase == Phase::Receiving
             && now.saturating_sub(self.progressed) >= config.rpc_timeout;
@@ -194,6 +201,7 @@ impl Rpc {
     }
 
     fn back_off(&mut self, now: u64, config: &Config) {
+        self.vain = self.vain.saturating_add(1);
         self.pause = self.pause.saturating_mul(2).min(config.resend_max);
         self.ask_at = now.saturating_add(self.pause);
     }

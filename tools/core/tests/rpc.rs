@@ -115,6 +115,30 @@ fn silence_leads_to_questions_and_then_to_the_end() {
 }
 
 #[test]
+fn a_machine_that_stood_still_asks_before_it_gives_up() {
+    for peer_asked in [false, true] {
+        let mut rpc = client(500);
+        let mut pulse = Pulse::new();
+        let later = 7 * CONFIG.timeout;
+        if peer_asked {
+            pulse.heard(CONFIG.resend_first);
+        }
+        assert!(matches!(rpc.poll_timer_of(later, &CONFIG, &mut pulse), Action::Send(_)));
+        rpc.handle_busy(later + 1, &CONFIG);
+        assert_eq!(rpc.phase(), Phase::Sending);
+        // It is silent from then on.
+        let end = loop {
+            let now = rpc.deadline().unwrap();
+            if let action @ Action::Fail(_) = rpc.poll_timer_of(now, &CONFIG, &mut pulse) {
+                break (action, now);
+            }
+        };
+        assert_eq!(end.0, Action::Fail(Failure::TimedOut));
+        assert!((later + CONFIG.timeout..later + 2 * CONFIG.timeout).contains(&end.1));
+    }
+}
+
+#[test]
 fn a_busy_server_may_take_its_time() {
     let mut rpc = client(500);
     for n in 0..100 {
