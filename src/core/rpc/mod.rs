@@ -441,14 +441,20 @@ impl Rpc {
 
     /// A RESEND: the peer misses part of what we send, or all.
     pub fn handle_resend(&mut self, now: u64, offset: u32, len: u32) -> Action {
-        self.hear_alive(now);
         match (self.role, self.phase) {
-            (Role::Client, Phase::Sending) | (Role::Server, Phase::Replying) => {}
-            // The client misses the response, which there is not yet.
-            (Role::Server, Phase::Receiving | Phase::InService) => {
-                return Action::Send(Control::Busy)
+            (Role::Client, Phase::Sending) | (Role::Server, Phase::Replying) => {
+                self.hear_alive(now);
             }
-            _ => return Action::None,
+            // The client misses the response, which there is not yet: perhaps for want of what we miss. It may ask more often
+            // than we do.
+            (Role::Server, Phase::Receiving | Phase::InService) => {
+                self.hear_question(now);
+                return Action::Send(Control::Busy);
+            }
+            _ => {
+                self.hear_alive(now);
+                return Action::None;
+            }
         }
         match self.out.as_mut().and_then(|out| out.resend(offset, len)) {
             Some(range) => {

@@ -43,10 +43,16 @@ impl Rpc {
         self.ask_at = now.saturating_add(self.pause);
     }
 
-    /// The peer is alive but brought nothing: the time-out restarts, the questions stay rare.
-    pub(super) fn hear_alive(&mut self, now: u64) {
+    /// The peer is alive, but does not say that it has nothing for us: the time-out restarts, and our question comes when it
+    /// is due.
+    pub(super) fn hear_question(&mut self, now: u64) {
         self.heard = now;
         self.vain = 0;
+    }
+
+    /// The peer is alive but brought nothing: the time-out restarts, the questions stay rare.
+    pub(super) fn hear_alive(&mut self, now: u64) {
+        self.hear_question(now);
         self.ask_at = self.ask_at.max(now.saturating_add(self.pause));
     }
 

@@ -154,6 +154,18 @@ fn a_busy_server_may_take_its_time() {
 }
 
 #[test]
+fn a_client_that_asks_all_the_time_does_not_keep_the_server_from_asking() {
+    let mut rpc = Rpc::server(0, &CONFIG, MsgIn::new(5000, 5000));
+    rpc.handle_data(0, &CONFIG, 5000, 5000, range(0, 1000), false);
+    let asked = (1..100).filter(|ms| {
+        let now = ms * MS;
+        assert_eq!(rpc.handle_resend(now, 0, u32::MAX), Action::Send(Control::Busy));
+        rpc.poll_timer(now, &CONFIG) == Action::Send(Control::Resend(range(1000, 2400)))
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [10, 30, 70]);
+}
+
+#[test]
 fn a_server_without_room_is_asked_soon() {
     let mut rpc = client(500);
     rpc.handle_busy(MS, &CONFIG);
