@@ -314,6 +314,14 @@ static void test_send(void)
 	s.control.hdr.cmsg_len = CMSG_LEN(8);
 	fails(sendmsg(fd, &s.msg, 0), EINVAL, "%s: short cmsg", name);
 	send_init(&s, &to, 1);
+	s.control.hdr.cmsg_len = CMSG_LEN(HOMA_CMSG_SHORT + 4);
+	fails(sendmsg(fd, &s.msg, 0), EINVAL, "%s: cut cmsg", name);
+	send_init(&s, NULL, 1);
+	memcpy(&s.rpc->peer, &to, sizeof(s.rpc->peer));
+	s.control.hdr.cmsg_len = CMSG_LEN(HOMA_CMSG_SHORT);
+	fails(sendmsg(fd, &s.msg, 0), EDESTADDRREQ,
+	      "%s: the part of a cmsg has no destination", name);
+	send_init(&s, &to, 1);
 	s.control.hdr.cmsg_len = 4;
 	fails(sendmsg(fd, &s.msg, 0), EINVAL, "%s: malformed cmsg", name);
 	send_init(&s, &to, 1);
@@ -341,6 +349,24 @@ static void test_send(void)
 	is(receive(sfd, big, sizeof(big), 0, &rpc), 3, "%s: arrives", name);
 	is(reply(sfd, &rpc, big, 1), 1, "%s: reply", name);
 	is(receive(fd, big, sizeof(big), 0, &rpc), 1, "%s: arrives", name);
+
+	/* The first part of the control message is enough. */
+	send_init(&s, &to, 3);
+	s.rpc->cookie = 7;
+	s.rpc->error = 1;
+	s.control.hdr.cmsg_len = CMSG_LEN(HOMA_CMSG_SHORT);
+	s.msg.msg_controllen = CMSG_LEN(HOMA_CMSG_SHORT);
+	is(sendmsg(fd, &s.msg, 0), 3, "%s: part of a cmsg", name);
+	is(receive(sfd, big, sizeof(big), 0, &rpc), 3, "%s: arrives", name);
+	send_init(&s, &to, 1);
+	s.msg.msg_name = &rpc.peer;
+	s.rpc->id = rpc.id;
+	s.rpc->reserved = 1;
+	s.control.hdr.cmsg_len = CMSG_LEN(HOMA_CMSG_SHORT);
+	s.msg.msg_controllen = CMSG_LEN(HOMA_CMSG_SHORT);
+	is(sendmsg(sfd, &s.msg, 0), 1, "%s: reply with part of one", name);
+	is(receive(fd, big, sizeof(big), 0, &rpc), 1, "%s: arrives", name);
+	is(rpc.cookie, 7, "%s: with the cookie", name);
 
 	/* Gathered from many pieces, empty ones among them. */
 	send_init(&s, &to, 0);

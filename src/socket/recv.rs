@@ -17,6 +17,7 @@ use super::uapi::{
 use super::Socket;
 use crate::observe::counters::Counter;
 use crate::protocol::bpool::{Placement, MAX_BPAGES};
+use crate::sys::time::now_ns;
 use crate::sys::uio::MsgHdr;
 use crate::tls::Direction;
 use crate::transport::endpoint::Endpoint;
@@ -117,7 +118,7 @@ fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Re
                     give_back(endpoint, &rpc, incoming);
                     told?;
                 } else {
-                    received(endpoint, &rpc);
+                    received(endpoint, rpc);
                 }
                 if fits < length as usize {
                     msg.set_flags(MSG_TRUNC);
@@ -172,9 +173,9 @@ fn give_back(endpoint: &Endpoint, rpc: &Arc<Rpc>, incoming: Incoming) {
 }
 
 /// The program has the message.
-fn received(endpoint: &Endpoint, rpc: &Arc<Rpc>) {
+fn received(endpoint: &Endpoint, rpc: Arc<Rpc>) {
     if rpc.is_client() {
-        endpoint.forget(rpc);
+        endpoint.finish(rpc, now_ns);
     } else {
         endpoint.ns.stats.inc(Counter::RequestsReceived);
         rpc.uncharge();
@@ -331,7 +332,7 @@ fn recv_into_pool(
     }
     args.num_bpages = place.offsets().len() as u32;
     msg.set_name(endpoint.sk.family(), &rpc.peer.name);
-    received(endpoint, &rpc);
+    received(endpoint, rpc);
     Ok(length as usize)
 }
 

@@ -10,7 +10,7 @@ use kernel::prelude::*;
 
 use super::names::destination;
 use super::uapi::{
-    RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, HOMA_SENDMSG_PRIVATE, SOL_HOMA,
+    RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, HOMA_CMSG_SHORT, HOMA_SENDMSG_PRIVATE, SOL_HOMA,
 };
 use super::Socket;
 use crate::sys::addr::SockAddr;
@@ -112,6 +112,16 @@ fn not_sent(error: Error) -> &'static str {
     }
 }
 
+/// The control message, or the first part of it, without an error or a peer.
+fn rpc_cmsg(data: &[u8]) -> Option<RpcCmsg> {
+    let Ok(start) = <&[u8; HOMA_CMSG_SHORT]>::try_from(data) else {
+        return RpcCmsg::read_from_bytes(data).ok();
+    };
+    let mut all = [0; ::core::mem::size_of::<RpcCmsg>()];
+    all.first_chunk_mut().map(|to| *to = *start)?;
+    RpcCmsg::read_from_bytes(&all).ok()
+}
+
 fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
     let mut call = Call { id: 0, cookie: 0, private: false, sealed: false, peer: None, args: None };
     if let Some((at, 0)) = msg.control_user() {
@@ -140,7 +150,7 @@ fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
         if cmsg.kind != HOMA_CMSG_RPC {
             return Err(sock.because(EINVAL, BAD_CMSG));
         }
-        let rpc = RpcCmsg::read_from_bytes(cmsg.data).map_err(|_| {
+        let rpc = rpc_cmsg(cmsg.data).ok_or_else(|| {
             sock.because(EINVAL, "the control message is no homa_rpc_cmsg: its length")
         })?;
         let known = rpc.flags & !HOMA_CMSG_SEALED == 0 && rpc.error == 0 && rpc.reserved == 0;

@@ -24,6 +24,8 @@ pub(super) const SO_HOMA_PADDING: i32 = 13;
 
 /// `cmsg_type` of [`RpcCmsg`].
 pub(super) const HOMA_CMSG_RPC: i32 = 1;
+/// Bytes of [`RpcCmsg`] that are enough for sendmsg: up to its flags.
+pub(super) const HOMA_CMSG_SHORT: usize = ::core::mem::offset_of!(RpcCmsg, error);
 /// The message came under a session.
 pub(super) const HOMA_CMSG_SEALED: u32 = 1;
 /// There is no message: the RPC failed.

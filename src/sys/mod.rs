@@ -41,6 +41,7 @@ pub mod secret;
 pub mod skb;
 pub mod skbq;
 pub mod sock;
+pub mod spare;
 pub mod sysctl;
 pub mod table;
 pub mod time;

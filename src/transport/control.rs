@@ -33,7 +33,7 @@ pub(super) fn forget_dead(endpoint: &Endpoint, peer: &Peer, ids: ::core::ops::Ra
             break;
         }
         if let Some(rpc) = endpoint.find_rpc(&peer.name, id | 1) {
-            endpoint.forget(&rpc);
+            endpoint.finish(rpc, now_ns);
         }
     }
 }
@@ -42,23 +42,29 @@ pub(super) fn forget_dead(endpoint: &Endpoint, peer: &Peer, ids: ::core::ops::Ra
 ///
 /// HomaModule acknowledges, with whatever it has to send to a host, the RPCs of all its sockets with all of that
 /// host's. Those of another socket of its own it will acknowledge again when asked.
-pub(super) fn handle_ack(endpoint: &Endpoint, name: &SockAddr, sealed: bool, ack: &Ack) {
+pub(super) fn handle_ack(
+    endpoint: &Endpoint,
+    name: &SockAddr,
+    now: u64,
+    sealed: bool,
+    ack: &Ack,
+) {
     let (id, port) = (ack.client_id ^ 1, ack.server_port);
     if port == endpoint.port() {
-        acknowledged(endpoint, endpoint.find_rpc(name, id), sealed);
+        acknowledged(endpoint, endpoint.find_rpc(name, id), now, sealed);
     } else if let Some(other) = endpoint.ns.find_port(port).filter(|_| !sealed) {
-        acknowledged(&other, other.find_rpc(name, id), sealed);
+        acknowledged(&other, other.find_rpc(name, id), now, sealed);
     }
 }
 
 /// The client has the response of `rpc`.
-fn acknowledged(endpoint: &Endpoint, rpc: Option<Arc<Rpc>>, sealed: bool) {
+fn acknowledged(endpoint: &Endpoint, rpc: Option<Arc<Rpc>>, now: u64, sealed: bool) {
     let Some(rpc) = rpc.filter(|rpc| rpc.session.is_some() == sealed) else {
         return;
     };
     let action = rpc.state.lock().core.handle_ack();
     if action == Action::Free {
-        endpoint.forget(&rpc);
+        endpoint.finish(rpc, || now);
     }
 }
 
@@ -66,6 +72,7 @@ pub(super) fn handle_control(
     endpoint: &Arc<Endpoint>,
     name: &SockAddr,
     id: u64,
+    now: u64,
     rpc: Option<Arc<Rpc>>,
     session: Option<&Session>,
     control: &Control,
@@ -73,13 +80,12 @@ pub(super) fn handle_control(
 ) -> Outcome {
     if let Control::Ack(acks) = control {
         for ack in acks.as_slice() {
-            handle_ack(endpoint, name, session.is_some(), ack);
+            handle_ack(endpoint, name, now, session.is_some(), ack);
         }
         // HomaModule's answer to NEED_ACK may name the RPC in no other place.
-        acknowledged(endpoint, rpc, session.is_some());
+        acknowledged(endpoint, rpc, now, session.is_some());
         return Ok(());
     }
-    let now = now_ns();
     if let Control::Cutoffs { cutoffs, version } = control {
         // About all that is sent to the peer, not about the RPC.
         let peer = rpc.map(|rpc| rpc.peer.clone()).or_else(|| endpoint.find_peer(name));

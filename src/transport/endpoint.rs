@@ -26,6 +26,7 @@ use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::skbq::SkbQueue;
 use crate::sys::sock::SockRef;
+use crate::sys::spare::Spare;
 use crate::sys::table::Table;
 use crate::sys::time::now_ns;
 use crate::sys::timer::Timer;
@@ -63,6 +64,8 @@ pub(crate) struct Endpoint {
     next_tag: Atomic<u32>,
     pub(super) peers: Table<Peer>,
     pub(super) rpcs: Table<Rpc>,
+    /// What was the last RPC that went.
+    pub(super) spare: Spare<Rpc>,
     /// RPCs for the program, in the order in which they became ready; private ones are not in it.
     #[pin]
     ready: SpinLockBh<List<Rpc>>,
@@ -90,6 +93,7 @@ impl Endpoint {
                 next_tag: Atomic::new(1),
                 peers: Table::new(BUCKETS, GFP_KERNEL)?,
                 rpcs: Table::new(BUCKETS, GFP_KERNEL)?,
+                spare: Spare::new(),
                 ready <- new_spinlock_bh!(List::new(), "homa_ready"),
                 some_ready: Atomic::new(false),
                 notices <- Notices::new(),
@@ -521,15 +525,26 @@ impl Endpoint {
         self.some_ready.load(Relaxed)
     }
 
+    /// [`Self::forget`], where it is over in the ordinary way: the next one may have its memory. `now` is asked at a server only.
+    #[inline]
+    pub(crate) fn finish(&self, rpc: Arc<Rpc>, now: impl FnOnce() -> u64) {
+        self.forget_at(&rpc, now);
+        self.spare.put(rpc);
+    }
+
     /// The RPC is over here: takes it out of the table and frees what it holds.
     pub(crate) fn forget(&self, rpc: &Arc<Rpc>) {
+        self.forget_at(rpc, now_ns);
+    }
+
+    fn forget_at(&self, rpc: &Arc<Rpc>, now: impl FnOnce() -> u64) {
         self.rpcs.remove(rpc.hash, rpc);
         let mut state = rpc.state.lock();
         if !rpc.is_client() && state.ready {
             // It was delivered: a late copy of the request must not be. (In a session the replay window sees to that.)
             let recent = rpc.session.is_none().then_some(rpc.id);
             let sent = state.core.out().filter(|out| out.is_sent()).map_or(0, |out| out.length());
-            rpc.peer.finished(recent, sent);
+            rpc.peer.finished(now(), recent, sent);
         }
         // Whoever made it ready has done this.
         if !state.ready {

@@ -22,7 +22,6 @@ use crate::protocol::wire::PRIORITIES;
 use crate::sys::addr::{Addr, SockAddr};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::route::{Dst, Flow};
-use crate::sys::time::now_ns;
 use crate::tls::Session;
 
 /// A remote socket, as one local socket sees it.
@@ -358,10 +357,9 @@ impl Peer {
     }
 
     /// The server here forgets a request: if it was a plain one that was delivered, `id`; `sent` bytes of the response are there.
-    pub(super) fn finished(&self, id: Option<u64>, sent: u32) {
+    pub(super) fn finished(&self, now: u64, id: Option<u64>, sent: u32) {
         let mut state = self.state.lock();
         if let Some(id) = id {
-            let now = now_ns();
             state.forget_old_life(now);
             state.recent.add(id);
             state.recent_at = now;

@@ -112,10 +112,11 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
     let addr = skb.source();
     let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
     let name = SockAddr { addr, port: common.source_port, scope };
+    let now = now_ns();
     match packet.body {
         Body::Data(data) => {
             if let Some(ack) = data.ack {
-                handle_ack(&endpoint, &name, false, &ack);
+                handle_ack(&endpoint, &name, now, false, &ack);
             }
             let start = data.offset;
             let range = Range { start, end: start.saturating_add(data.payload) };
@@ -129,9 +130,9 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
                 response_limit: data.response_limit,
                 seal: None,
             };
-            plain_data(&endpoint, &name, id, skb, payload)
+            plain_data(&endpoint, &name, id, now, skb, payload)
         }
-        Body::SealedData(data) => sealed_data(&endpoint, &name, id, skb, &data),
+        Body::SealedData(data) => sealed_data(&endpoint, &name, id, now, skb, &data),
         Body::Control(control) => {
             let rpc = endpoint.find_rpc(&name, id);
             if rpc.as_ref().is_some_and(|rpc| rpc.session.is_some())
@@ -139,7 +140,7 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
             {
                 return Err(Counter::DropPlain);
             }
-            handle_control(&endpoint, &name, id, rpc, None, &control, &skb)
+            handle_control(&endpoint, &name, id, now, rpc, None, &control, &skb)
         }
         Body::SealedControl(control) => {
             let peer = endpoint.find_peer(&name).ok_or(Counter::DropNoSession)?;
@@ -149,7 +150,7 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
             endpoint.tell_usage(name, &session);
             opened?;
             let rpc = endpoint.find_rpc(&name, id).filter(|rpc| rpc.session.is_some());
-            handle_control(&endpoint, &name, id, rpc, Some(&session), &control.inner, &skb)
+            handle_control(&endpoint, &name, id, now, rpc, Some(&session), &control.inner, &skb)
         }
     }
 }
@@ -206,6 +207,7 @@ fn plain_data(
     endpoint: &Arc<Endpoint>,
     name: &SockAddr,
     id: u64,
+    now: u64,
     skb: SkBuff,
     payload: Payload,
 ) -> Outcome {
@@ -222,15 +224,15 @@ fn plain_data(
             if peer.is_sealed() {
                 return Err(Counter::DropPlain);
             }
-            if peer.is_recent(now_ns(), id) {
+            if peer.is_recent(now, id) {
                 return Err(Counter::DropDuplicate);
             }
             let identity =
                 Identity { id, visible_id: id, cookie: 0, private: false, session: None };
-            new_request(endpoint, &peer.to_arc(), identity, &payload)?
+            new_request(endpoint, &peer.to_arc(), identity, now, &payload)?
         }
     };
-    add_data(endpoint, &rpc, skb, payload)
+    add_data(endpoint, &rpc, now, skb, payload)
 }
 
 /// Is there a server here for the request `id`?
@@ -252,6 +254,7 @@ fn new_request(
     endpoint: &Arc<Endpoint>,
     peer: &Arc<Peer>,
     identity: Identity,
+    now: u64,
     payload: &Payload,
 ) -> Result<Arc<Rpc>, Counter> {
     // The whole message is reserved at once, so that a message once begun can be finished; but of a sealed
@@ -277,7 +280,6 @@ fn new_request(
     let id = identity.id;
     let core = || {
         let msgin = MsgIn::new(payload.length, payload.incoming);
-        let now = now_ns();
         let mut core = core::Rpc::server(now, &ns.config, msgin);
         core.set_response_limit(payload.response_limit);
         if payload.length > payload.range.len() {
@@ -309,6 +311,7 @@ fn sealed_data(
     endpoint: &Arc<Endpoint>,
     name: &SockAddr,
     id: u64,
+    now: u64,
     skb: SkBuff,
     data: &SealedData,
 ) -> Outcome {
@@ -344,11 +347,11 @@ fn sealed_data(
                 private: false,
                 session: Some(session),
             };
-            new_request(endpoint, &peer, identity, &payload)?
+            new_request(endpoint, &peer, identity, now, &payload)?
         }
     };
     check_key(rpc.session.as_ref().ok_or(Counter::DropNoSession)?, data)?;
-    add_data(endpoint, &rpc, skb, payload)
+    add_data(endpoint, &rpc, now, skb, payload)
 }
 
 /// Is there a key for what this packet says it was sealed with?
@@ -375,9 +378,14 @@ struct After {
 }
 
 /// Adds a packet to the incoming message of `rpc`.
-fn add_data(endpoint: &Arc<Endpoint>, rpc: &Arc<Rpc>, skb: SkBuff, payload: Payload) -> Outcome {
+fn add_data(
+    endpoint: &Arc<Endpoint>,
+    rpc: &Arc<Rpc>,
+    now: u64,
+    skb: SkBuff,
+    payload: Payload,
+) -> Outcome {
     let mut after = After::default();
-    let now = now_ns();
     let cutoff_version = payload.cutoff_version;
     {
         let state = &mut *rpc.state.lock();

@@ -154,7 +154,7 @@ impl Rpc {
             unproven,
             turn: None,
         });
-        let rpc = Arc::pin_init(
+        let rpc = endpoint.spare.pin_init::<Error>(
             try_pin_init!(Self {
                 peer,
                 session,

@@ -4,7 +4,7 @@
 
 use crate::key::{CryptoInfo, Key};
 use crate::pool::PooledSocket;
-use crate::sys::{self, RpcControl};
+use crate::sys::{self, SendControl};
 use crate::uapi::{
     homa_abort_args, homa_peer, homa_sendmsg_args, homa_tls_key, homa_tls_key_crypto, HOMAIOCABORT,
     HOMA_CMSG_FAILED, HOMA_CMSG_SEALED, HOMA_SENDMSG_PRIVATE, IPPROTO_HOMA, NO_PEER, SOL_TLS,
@@ -130,8 +130,8 @@ impl Socket {
 
     /// Send a request. `cookie` comes back with its response; it is never sent.
     pub fn send_request(&self, to: SocketAddr, cookie: u64, message: &[u8]) -> io::Result<()> {
-        let control = RpcControl::new(0, cookie, 0, to.into());
-        sys::send_control(self.as_fd(), &control, message, 0).map(drop)
+        let control = SendControl::new(0, cookie, 0);
+        sys::send_control(self.as_fd(), &to.into(), &control, message, 0).map(drop)
     }
 
     /// Send a request and learn its RPC's id, for [`Socket::abort`].
@@ -162,8 +162,8 @@ impl Socket {
     /// A request that came sealed is never answered in clear.
     pub fn reply(&self, rpc: &Rpc, message: &[u8]) -> io::Result<()> {
         let flags = if rpc.sealed { HOMA_CMSG_SEALED } else { 0 };
-        let control = RpcControl::new(rpc.id, 0, flags, rpc.peer);
-        sys::send_control(self.as_fd(), &control, message, 0).map(drop)
+        let control = SendControl::new(rpc.id, 0, flags);
+        sys::send_control(self.as_fd(), &rpc.peer, &control, message, 0).map(drop)
     }
 
     /// Answer a request with a message in several parts, such as [`PooledMessage::chunks`] of the request.

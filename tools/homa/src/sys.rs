@@ -6,20 +6,30 @@
 //! arithmetic on a struct cmsghdr followed by the payload.
 
 use crate::uapi::{
-    homa_peer, homa_recvmsg_args, homa_rpc_cmsg, homa_sendmsg_args, HOMA_CMSG_RPC, IPPROTO_HOMA,
-    NO_PEER,
+    homa_peer, homa_recvmsg_args, homa_rpc_cmsg, homa_sendmsg_args, HOMA_CMSG_RPC, HOMA_CMSG_SHORT,
+    IPPROTO_HOMA, NO_PEER,
 };
 use libc::{c_int, c_void, cmsghdr, iovec, msghdr, socklen_t};
 use std::io::{self, IoSlice};
+use std::mem::offset_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-/// `struct homa_rpc_cmsg` with its header, as it is in `msg_control`.
+/// The first [`HOMA_CMSG_SHORT`] bytes of a `struct homa_rpc_cmsg`, with its header: what `sendmsg` needs. There may be bytes behind it.
+#[repr(C)]
+pub struct SendControl {
+    header: cmsghdr,
+    id: u64,
+    cookie: u64,
+    flags: u32,
+}
+
+/// `struct homa_rpc_cmsg` with its header, as `recvmsg` puts it in `msg_control`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct RpcControl {
+struct RpcControl {
     header: cmsghdr,
-    pub rpc: homa_rpc_cmsg,
+    rpc: homa_rpc_cmsg,
 }
 
 /// `CMSG_SPACE` is what we think it is: nothing between header and payload, nothing behind.
@@ -28,21 +38,23 @@ const _: () = {
     let (len, space) = unsafe { (libc::CMSG_LEN(56), libc::CMSG_SPACE(56)) };
     assert!(size_of::<homa_rpc_cmsg>() == 56);
     assert!(len as usize == size_of::<RpcControl>() && space as usize == size_of::<RpcControl>());
+    assert!(offset_of!(homa_rpc_cmsg, error) == HOMA_CMSG_SHORT);
+    assert!(offset_of!(SendControl, flags) + 4 == SendControl::LEN);
 };
 
-impl RpcControl {
-    /// A control message for `sendmsg`.
-    pub fn new(id: u64, cookie: u64, flags: u32, peer: homa_peer) -> Self {
-        Self {
-            header: cmsghdr {
-                cmsg_len: size_of::<Self>(),
-                cmsg_level: IPPROTO_HOMA,
-                cmsg_type: HOMA_CMSG_RPC,
-            },
-            rpc: homa_rpc_cmsg { id, cookie, flags, error: 0, peer, reserved: 0 },
-        }
-    }
+impl SendControl {
+    /// `CMSG_LEN(HOMA_CMSG_SHORT)`.
+    const LEN: usize = size_of::<cmsghdr>() + HOMA_CMSG_SHORT;
 
+    /// A control message for `sendmsg`.
+    pub fn new(id: u64, cookie: u64, flags: u32) -> Self {
+        let header =
+            cmsghdr { cmsg_len: Self::LEN, cmsg_level: IPPROTO_HOMA, cmsg_type: HOMA_CMSG_RPC };
+        Self { header, id, cookie, flags }
+    }
+}
+
+impl RpcControl {
     /// Room for `recvmsg` to put one.
     fn room() -> Self {
         Self {
@@ -178,15 +190,17 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: c_int) -> io::Resul
 /// `sendmsg` with an ordinary control message.
 pub fn send_control(
     fd: BorrowedFd<'_>,
-    control: &RpcControl,
+    to: &homa_peer,
+    control: &SendControl,
     message: &[u8],
     flags: c_int,
 ) -> io::Result<usize> {
     let mut iov = iovec_of(message);
     let control = ptr::from_ref(control).cast_mut().cast();
-    let header = msghdr_of(ptr::null_mut(), 0, &mut iov, control, size_of::<RpcControl>());
-    // SAFETY: `header` points to `iov` and `control`, which live, with their sizes; the kernel only
-    // reads them.
+    let name = ptr::from_ref(to).cast_mut().cast();
+    let header = msghdr_of(name, to.len(), &mut iov, control, SendControl::LEN);
+    // SAFETY: `header` points to `to`, `iov` and `control`, which live and have those sizes at least; the kernel
+    // only reads them.
     check(unsafe { libc::sendmsg(fd.as_raw_fd(), &header, flags) })
 }
 

@@ -26,6 +26,7 @@ pub const HOMA_MAX_BPAGES: usize =
 pub const HOMA_MIN_DEFAULT_PORT: u16 = 0x8000;
 
 pub const HOMA_CMSG_RPC: c_int = 1;
+pub const HOMA_CMSG_SHORT: usize = 20;
 pub const HOMA_CMSG_SEALED: u32 = 0x1;
 pub const HOMA_CMSG_FAILED: u32 = 0x2;
 
