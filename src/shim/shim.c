@@ -10,6 +10,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
 #include <linux/security.h>
+#include <net/dst_metadata.h>
 #include <net/gro.h>
 #include <net/icmp.h>
 #include <net/ip.h>
@@ -17,6 +18,8 @@
 #include <net/ip6_route.h>
 #include <net/inet_sock.h>
 #include <net/ipv6.h>
+#include <net/rps.h>
+#include <net/route.h>
 #include "shim.h"
 
 void shim_local_bh_disable(void)
@@ -182,6 +185,72 @@ void *shim_gro_header(struct sk_buff *skb, unsigned int len)
 	unsigned int off = skb_gro_offset(skb);
 
 	return skb_gro_header(skb, off + len, off);
+}
+
+const struct iphdr *shim_gro_ipv4(const struct sk_buff *skb)
+{
+	return skb->protocol == htons(ETH_P_IP) ? skb_gro_network_header(skb) :
+						  NULL;
+}
+
+/*
+ * Does a packet that GRO does not hold go straight to IP, in this softirq?
+ * Not to another CPU (RPS), to what its device is a port of, or past programs
+ * and rules that may change or redirect it.
+ */
+bool shim_gro_goes_to_ip(const struct sk_buff *skb)
+{
+	const struct net_device *dev = skb->dev;
+
+#ifdef CONFIG_RPS
+	if (static_branch_unlikely(&rps_needed))
+		return false;
+#endif
+#ifdef CONFIG_NET_XGRESS
+	if (rcu_access_pointer(dev->tcx_ingress))
+		return false;
+#endif
+#ifdef CONFIG_NETFILTER_INGRESS
+	if (rcu_access_pointer(dev->nf_hooks_ingress))
+		return false;
+#endif
+	return !rcu_access_pointer(dev->rx_handler) &&
+	       !rcu_access_pointer(dev->xdp_prog) &&
+	       !skb_vlan_tag_present(skb) && !skb_dst(skb) &&
+	       READ_ONCE(dev_net(dev)->ipv4.sysctl_ip_early_demux);
+}
+
+static DEFINE_PER_CPU(unsigned int, packets_alone);
+
+/*
+ * Is it worth while to hold a packet that may stand alone? Not if nothing was
+ * joined to those before it; but now and then it is tried.
+ */
+bool shim_gro_hold(void)
+{
+	unsigned int alone = this_cpu_inc_return(packets_alone);
+
+	return alone <= 16 || alone % 16 == 0;
+}
+
+void shim_gro_joined(void)
+{
+	this_cpu_write(packets_alone, 0);
+}
+
+struct dst_entry *shim_skb_dst(const struct sk_buff *skb)
+{
+	return skb_dst(skb);
+}
+
+struct dst_entry *shim_hold_local_route(const struct sk_buff *skb)
+{
+	struct dst_entry *dst = skb_dst(skb);
+
+	if (!skb_valid_dst(skb) || skb->skb_iif != skb->dev->ifindex ||
+	    dst_rtable(dst)->rt_type != RTN_LOCAL || !dst_hold_safe(dst))
+		return NULL;
+	return dst;
 }
 
 void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,

@@ -7,9 +7,10 @@
 //! The work is done by the socket's [`Endpoint`].
 
 use kernel::prelude::*;
-use kernel::sync::{new_mutex, Arc, Mutex};
+use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
-use crate::protocol::wire::data_header_len;
+use crate::protocol::wire::{data_header_len, is_whole};
+use crate::sys::early::EarlyRoutes;
 use crate::sys::gro::GroVerdict;
 use crate::sys::gso::{GsoSkb, Segments};
 use crate::sys::netns;
@@ -152,5 +153,15 @@ impl DatagramProtocol for Homa {
 
     fn gro_same(held: &[u8], new: &[u8], payload: usize) -> GroVerdict {
         offload::same_message(held, new, payload)
+    }
+
+    fn gro_is_whole(header: &[u8], payload: usize) -> bool {
+        is_whole(header, payload)
+    }
+
+    fn with_early_routes(net: &netns::Net, f: impl FnOnce(&EarlyRoutes)) {
+        if let Some(ns) = Net::of_borrow(net, &rcu::read_lock()) {
+            f(&ns.early_routes);
+        }
     }
 }

@@ -10,9 +10,12 @@
 //!   again.
 //! - [`GroVerdict::Chain`]: the packet stays whole, with its own headers, and goes on the frag_list of the held one:
 //!   [`Skb::take_frag_list`](super::skb::Skb::take_frag_list) takes them apart.
+//!
+//! A packet that is a whole message is not held while nothing came to join such packets lately: then holding only costs. It goes up at
+//! once, with the route of its flow ([`super::early`]).
 
 use super::{
-    proto::DatagramProtocol,
+    proto::{net, DatagramProtocol},
     skb::{Gso, Skb},
 };
 use ::core::{mem::size_of, ptr, slice};
@@ -120,6 +123,13 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
                 return held;
             }
             return ptr::null_mut();
+        }
+        let payload = Skb::from_raw(skb).len().saturating_sub(payload_at);
+        if P::gro_is_whole(header, payload) && !bindings::shim_gro_hold() {
+            (*cb(skb)).flush = 1;
+            if let Some(ports) = header.first_chunk() {
+                P::with_early_routes(net(skb), |routes| routes.attach(skb, *ports));
+            }
         }
         ptr::null_mut()
     }
@@ -287,6 +297,7 @@ unsafe fn chain(held: *mut bindings::sk_buff, skb: *mut bindings::sk_buff, at: u
         h.count_nonlinear((*skb).len, (*skb).truesize);
         (*h.shinfo()).flags |= (*s.shinfo()).flags & bindings::SKBFL_SHARED_FRAG as u8;
         (*bits(skb)).set_same_flow(1);
+        bindings::shim_gro_joined();
         true
     }
 }

@@ -24,6 +24,7 @@
 pub mod addr;
 pub mod aead;
 pub mod builder;
+pub mod early;
 pub mod gro;
 pub mod gso;
 pub mod inline;

@@ -7,8 +7,11 @@
 mod calls;
 mod input;
 
+pub(super) use input::net;
+
 use super::{
     addr::Addr,
+    early::EarlyRoutes,
     gro::{self, GroVerdict},
     gso::{self, GsoSkb, Segments},
     netns::Net,
@@ -93,6 +96,13 @@ pub trait DatagramProtocol: Sized + 'static {
     /// Whether a packet is to be joined to one that is held, and how: both between the same addresses; so many bytes of each as
     /// `gro_header_len` said of the new one; the held one has `payload` bytes behind them.
     fn gro_same(held: &[u8], new: &[u8], payload: usize) -> GroVerdict;
+
+    /// Whether a packet with this header (as long as `gro_header_len` said), which begins with its ports, and so many bytes of payload is
+    /// complete in itself: those that come after it, of the same flow, need not follow it.
+    fn gro_is_whole(header: &[u8], payload: usize) -> bool;
+
+    /// Runs `f` with the routes of the flows of `net`, if there are any. Softirq.
+    fn with_early_routes(net: &Net, f: impl FnOnce(&EarlyRoutes));
 }
 
 /// <uapi/linux/eventpoll.h>, whose macros bindgen does not understand.

@@ -17,6 +17,7 @@ use crate::protocol::grant::{Grants, Limits};
 use crate::protocol::pacer;
 use crate::protocol::priority::{Cutoffs, Learner};
 use crate::protocol::wire::FIRST_CLIENT_PORT;
+use crate::sys::early::EarlyRoutes;
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
 use crate::sys::netns::{self, PerNet, PerNetSlot};
 use crate::sys::rand::{self, HashKey};
@@ -70,6 +71,8 @@ pub(crate) struct Net {
     /// Devices that long messages are paced for.
     #[pin]
     devices: Devices,
+    /// Of packets that arrive.
+    pub(crate) early_routes: EarlyRoutes,
     /// Open sockets by port. A port belongs to one socket, whatever its family or address.
     ports: Table<Endpoint>,
     /// The next plain RPC id. Plain ids are unique among all sockets of the namespace.
@@ -99,6 +102,7 @@ impl PerNet for Net {
                 link <- new_spinlock_bh!(Link::default(), "homa_link"),
                 scheduled_levels: Atomic::new(u32::from(Learner::new(1).scheduled_levels())),
                 devices <- Devices::new(),
+                early_routes: EarlyRoutes::new()?,
                 ports: Table::new(PORT_BUCKETS, GFP_KERNEL)?,
                 // Ids of an earlier life of this host may still be known to its peers: begin above them, as long as there were
                 // fewer than a million a second. Even, and below what session tags use.

@@ -55,6 +55,7 @@ pub(crate) fn receive(net: &netns::Net, mut skb: SkBuff) {
     let Some(ns) = Net::of_borrow(net, &guard) else {
         return;
     };
+    ns.early_routes.learn(&skb);
     let Ok(mut chained) = skb.take_frag_list() else {
         ns.stats.inc(Counter::DropNoMemory);
         return;

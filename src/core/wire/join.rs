@@ -29,6 +29,16 @@ pub fn data_header_len(head: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether a DATA packet with this header (as long as [`data_header_len`] says) and so many bytes of payload has all of its message: the last of
+/// several packets lacks more than what sealing adds.
+#[inline]
+pub fn is_whole(header: &[u8], payload: usize) -> bool {
+    let Some(header) = header.first_chunk::<DATA_LEN>() else {
+        return false;
+    };
+    payload >= u32_at::<{ at::MESSAGE_LENGTH }, DATA_LEN>(header) as usize
+}
+
 /// How the packet with the header `second` belongs to one with the header `first` and `payload` bytes of payload. Both are
 /// as long as [`data_header_len`] says of the second.
 #[inline]

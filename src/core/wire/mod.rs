@@ -23,7 +23,7 @@ pub mod sealed;
 pub use self::common::{at, Common, COMMON_LEN};
 pub use self::control::{Ack, Acks, Control, Header, MAX_ACKS_PER_PACKET};
 pub use self::data::{Data, DATA_LEN};
-pub use self::join::{data_header_len, join, Join};
+pub use self::join::{data_header_len, is_whole, join, Join};
 pub use self::sealed::{
     SealFlags, SealedControl, SealedData, UntaggedControl, SEALED_CONTROL_EXTRA, SEALED_DATA_LEN,
     TAG_LEN,

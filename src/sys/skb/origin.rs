@@ -49,6 +49,15 @@ impl Skb {
         unsafe { start.cast::<[u8; N]>().read_unaligned() }
     }
 
+    /// Source and destination, as they are in the header, if IPv4 carried it.
+    #[inline]
+    pub(in crate::sys) fn ipv4_addresses(&self) -> Option<(u32, u32)> {
+        let addresses: [u8; 8] = self.ip_bytes(12);
+        let (source, dest) = addresses.split_first_chunk()?;
+        let dest = u32::from_ne_bytes(dest.try_into().ok()?);
+        (self.family() == Family::V4).then_some((u32::from_ne_bytes(*source), dest))
+    }
+
     /// The source address.
     #[inline]
     pub fn source(&self) -> Addr {
