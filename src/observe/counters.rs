@@ -202,10 +202,10 @@ impl Stats {
         self.0.add(counter as usize, n);
     }
 
-    /// A packet came; `kind` is the byte of a type that there is.
+    /// A packet of `kind` came.
     #[inline]
-    pub(crate) fn received(&self, kind: u8) {
-        self.0.inc(Counter::DataReceived as usize + usize::from(kind & 0xf));
+    pub(crate) fn received(&self, kind: PacketType) {
+        self.0.inc(Counter::DataReceived as usize + usize::from(kind.to_wire() & 0xf));
     }
 
     /// `n` packets or segments of `kind` go out.

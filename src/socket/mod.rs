@@ -7,6 +7,7 @@
 //! The work is done by the socket's [`Endpoint`].
 
 use kernel::prelude::*;
+use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
 use crate::protocol::wire::{data_header_len, is_whole};
@@ -38,12 +39,20 @@ pub(crate) struct Socket {
     endpoint: Arc<Endpoint>,
     #[pin]
     pool: Mutex<Option<Pool>>,
+    /// There is one. Written under the lock, once: nobody takes a pool away.
+    pooled: Atomic<bool>,
     /// What was wrong in the last call that failed.
     #[pin]
     words: Mutex<&'static str>,
 }
 
 impl Socket {
+    /// Does it receive into a pool?
+    #[inline]
+    fn is_pooled(&self) -> bool {
+        self.pooled.load(Relaxed)
+    }
+
     /// `error`, which HOMAIOCINFO will tell in these words.
     fn because(&self, error: Error, words: &'static str) -> Error {
         *self.words.lock() = words;
@@ -69,6 +78,7 @@ impl DatagramProtocol for Homa {
             try_pin_init!(Socket {
                 endpoint,
                 pool <- new_mutex!(None, "homa_pool"),
+                pooled: Atomic::new(false),
                 words <- new_mutex!("", "homa_words"),
             }),
             GFP_KERNEL,

@@ -3,6 +3,7 @@
 //! setsockopt and getsockopt: our own level, and kTLS's for keys.
 
 use kernel::prelude::*;
+use kernel::sync::atomic::Relaxed;
 
 use super::names::destination;
 use super::pool::Pool;
@@ -31,6 +32,7 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
                 return Err(sock.because(EBUSY, "the socket has a receive pool already"));
             }
             *slot = Some(pool);
+            sock.pooled.store(true, Relaxed);
             Ok(())
         }
         (SOL_HOMA, SO_HOMA_SERVER) => {

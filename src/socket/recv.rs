@@ -58,7 +58,7 @@ pub(super) fn recvmsg(
         return recv_notice(sock, msg);
     }
     sock.endpoint.sk.take_err()?;
-    if sock.pool.lock().is_some() {
+    if sock.is_pooled() {
         return recv_pool(sock, msg, flags);
     }
     recv_iovec(sock, msg, len, flags)

@@ -10,7 +10,8 @@ use kernel::prelude::*;
 
 use super::names::destination;
 use super::uapi::{
-    RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, HOMA_CMSG_SHORT, HOMA_SENDMSG_PRIVATE, SOL_HOMA,
+    RpcCmsg, SendmsgArgs, HOMA_CMSG_RPC, HOMA_CMSG_SEALED, HOMA_CMSG_SHORT, HOMA_SENDMSG_PRIVATE,
+    SOL_HOMA,
 };
 use super::Socket;
 use crate::sys::addr::SockAddr;

@@ -150,7 +150,8 @@ impl EarlyRoutes {
         }
         // One per tick: anybody can send from many ports.
         // SAFETY: on 64-bit machines the timer writes the word in one piece.
-        let now = unsafe { AtomicU64::from_ptr(&raw mut bindings::jiffies_64) }.load(Ordering::Relaxed);
+        let now =
+            unsafe { AtomicU64::from_ptr(&raw mut bindings::jiffies_64) }.load(Ordering::Relaxed);
         if self.learned.swap(now, Ordering::Relaxed) == now {
             return;
         }

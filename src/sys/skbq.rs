@@ -110,6 +110,13 @@ impl SkbQueue {
         NonNull::new(self.first).map(|skb| unsafe { self.unlink(skb) })
     }
 
+    /// The first.
+    #[inline]
+    pub fn front_mut(&mut self) -> Option<&mut Skb> {
+        // SAFETY: NULL or on the list, which is ours alone here.
+        (!self.first.is_null()).then(|| unsafe { Skb::from_raw(self.first) })
+    }
+
     /// Takes the last.
     #[inline]
     pub fn pop_back(&mut self) -> Option<SkBuff> {

@@ -42,13 +42,7 @@ pub(super) fn forget_dead(endpoint: &Endpoint, peer: &Peer, ids: ::core::ops::Ra
 ///
 /// HomaModule acknowledges, with whatever it has to send to a host, the RPCs of all its sockets with all of that
 /// host's. Those of another socket of its own it will acknowledge again when asked.
-pub(super) fn handle_ack(
-    endpoint: &Endpoint,
-    name: &SockAddr,
-    now: u64,
-    sealed: bool,
-    ack: &Ack,
-) {
+pub(super) fn handle_ack(endpoint: &Endpoint, name: &SockAddr, now: u64, sealed: bool, ack: &Ack) {
     let (id, port) = (ack.client_id ^ 1, ack.server_port);
     if port == endpoint.port() {
         acknowledged(endpoint, endpoint.find_rpc(name, id), now, sealed);

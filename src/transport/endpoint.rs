@@ -11,7 +11,7 @@ use super::grants;
 use super::net::Net;
 use super::notices::Notices;
 use super::outgoing::{Outgoing, Sealing, Terms};
-use super::peer::{Peer, PeerUse};
+use super::peer::{Advice, Peer, PeerUse};
 use super::rpc::{Identity, Rpc};
 use crate::observe::counters::Counter;
 use crate::observe::trace;
@@ -225,12 +225,9 @@ impl Endpoint {
             return Err(ENOBUFS);
         }
         let peer = self.peer(request.to, Addr::ANY)?;
-        let mut way = peer.route(self)?;
         let padding = self.padding();
-        let (session, ack, advice) = peer.for_request(length, padding);
-        if advice.ask_speed {
-            way = peer.ask_speed(way);
-        }
+        let (session, ack, mut advice) = peer.for_request(length, padding);
+        let way = peer.way(self, &mut advice)?;
         let config = &self.ns.config;
         let terms = Terms {
             unscheduled: advice.unscheduled,
@@ -310,6 +307,7 @@ impl Endpoint {
         }
         trace::message_out(&rpc, "request", 0, length);
         self.count_sent(Counter::RequestsSent, records);
+        confirm(&advice, &mut queue);
         self.send_all(&rpc, &way, level, queue);
         self.watch();
         Ok(visible_id)
@@ -336,7 +334,6 @@ impl Endpoint {
             return Err(ENOKEY);
         }
         let peer = &rpc.peer;
-        let mut way = peer.route(self)?;
         let config = &self.ns.config;
         let common = self.common(peer, rpc.id);
         if rpc.session.as_ref().is_some_and(|session| !session.has_tx()) {
@@ -344,10 +341,8 @@ impl Endpoint {
         }
         let padding = self.padding();
         let visible = if rpc.session.is_some() { padding.visible(length) } else { length };
-        let advice = peer.advice(visible);
-        if advice.ask_speed {
-            way = peer.ask_speed(way);
-        }
+        let mut advice = peer.advice(visible);
+        let way = peer.way(self, &mut advice)?;
         // A message id is sealed once: whoever loses a race to reply must not have sealed, nor used anything of the key.
         let unscheduled = rpc.claim_reply(advice.unscheduled).ok_or(EINVAL)?;
         let terms = Terms {
@@ -357,21 +352,29 @@ impl Endpoint {
             response_limit: ResponseLimit::NONE,
             padding,
         };
-        let out = match &rpc.session {
+        let made = match &rpc.session {
             Some(session) => {
                 let id = MessageId::new(rpc.id).ok_or(EINVAL)?;
                 // If the key does not do, the program may try again with the next one.
                 let sealing = Sealing::new(&way, session, length, &terms)
                     .inspect_err(|_| rpc.unclaim_reply())?;
                 self.tell_usage(peer.name, session);
-                // Part of the id's records may be sealed when it fails: it cannot be used again.
                 Outgoing::sealed(&self.sk, &way, common, sealing, id, 0, &terms, from)
-                    .inspect_err(|_| self.forget(&rpc))?
             }
             None => {
                 let data = plain_data(length, None, &terms);
                 Outgoing::plain(&self.sk, &way, common, data, &terms, from)
-                    .inspect_err(|_| rpc.unclaim_reply())?
+            }
+        };
+        let out = match made {
+            Ok(out) => out,
+            Err(e) => {
+                match rpc.session {
+                    // Part of the id's records may be sealed: it cannot be used again.
+                    Some(_) => self.forget(&rpc),
+                    None => rpc.unclaim_reply(),
+                }
+                return Err(e);
             }
         };
         let records = out.records();
@@ -387,6 +390,7 @@ impl Endpoint {
         drop(state);
         trace::message_out(&rpc, "response", 0, length);
         self.count_sent(Counter::ResponsesSent, records);
+        confirm(&advice, &mut queue);
         self.send_all(&rpc, &way, level, queue);
         self.watch();
         Ok(true)
@@ -711,6 +715,14 @@ impl Endpoint {
 impl PinnedDrop for Endpoint {
     fn drop(self: Pin<&mut Self>) {
         self.ns.stats.dec(Counter::LiveSockets);
+    }
+}
+
+/// A packet to a peer that is known to be reached tells so to the neighbour's entry on its way.
+#[inline]
+fn confirm(advice: &Advice, queue: &mut SkbQueue) {
+    if let Some(skb) = queue.front_mut().filter(|_| advice.reached) {
+        skb.confirm_neighbour();
     }
 }
 

@@ -58,6 +58,8 @@ struct State {
     /// Which priorities it wants, and what it knows of ours.
     cutoffs: PeerCutoffs,
     session: Option<Arc<Session>>,
+    /// It has got something from us since that was told to the neighbour's entry.
+    reached: bool,
 }
 
 /// What the answer to a request tells about the peer.
@@ -86,7 +88,11 @@ pub(super) struct Advice {
     /// The version of its cutoffs that this follows.
     pub(super) cutoff_version: u16,
     /// Nobody knows how fast the link to it is: see [`Peer::ask_speed`].
-    pub(super) ask_speed: bool,
+    ask_speed: bool,
+    /// The way to it, if it is known: see [`Peer::way`].
+    route: Option<Arc<Way>>,
+    /// It gets what we send: no need to ask the neighbour whether it lives.
+    pub(super) reached: bool,
 }
 
 /// A message that fits a packet: its round trip is the network's, now and then.
@@ -99,6 +105,12 @@ const CUTOFFS_PAUSE: u64 = 100 * MS;
 const RECENT_AGE: u64 = 2_000 * MS;
 
 impl State {
+    /// The route, unless it went stale.
+    #[inline]
+    fn valid_route(&self) -> Option<Arc<Way>> {
+        self.route.as_ref().filter(|way| way.is_valid()).cloned()
+    }
+
     /// A client that was quiet for so long may have started anew. HomaModule then counts from 2 again and has the same
     /// port, so that what is remembered of before would refuse its requests one after the other.
     fn forget_old_life(&mut self, now: u64) {
@@ -113,7 +125,7 @@ impl State {
         self.path.departed(bytes, speed, config);
     }
 
-    fn advice(&self, ns: &Net, length: u32) -> Advice {
+    fn advice(&mut self, ns: &Net, length: u32) -> Advice {
         let config = &ns.config;
         let theirs = self.cutoffs.theirs();
         Advice {
@@ -124,6 +136,8 @@ impl State {
             ask_speed: self.speed.is_none(),
             level: theirs.level(length),
             cutoff_version: theirs.version,
+            route: self.valid_route(),
+            reached: ::core::mem::take(&mut self.reached),
         }
     }
 }
@@ -142,6 +156,7 @@ impl Peer {
             pulse: Pulse::new(),
             cutoffs: PeerCutoffs::new(),
             session: None,
+            reached: false,
         };
         let peer = Arc::pin_init(
             try_pin_init!(Self {
@@ -173,11 +188,25 @@ impl Peer {
 
     /// The route to it; looked up anew when it went stale.
     pub(crate) fn route(&self, endpoint: &Endpoint) -> Result<Arc<Way>> {
-        if let Some(way) = &self.state.lock().route {
-            if way.is_valid() {
-                return Ok(way.clone());
-            }
+        let known = self.state.lock().valid_route();
+        match known {
+            Some(way) => Ok(way),
+            None => self.new_route(endpoint),
         }
+    }
+
+    /// The way for the message that `advice` is about; if nobody knows how fast it is, that is found out. Sleeps.
+    #[inline]
+    pub(super) fn way(&self, endpoint: &Endpoint, advice: &mut Advice) -> Result<Arc<Way>> {
+        let way = match advice.route.take() {
+            Some(way) => way,
+            None => self.new_route(endpoint)?,
+        };
+        Ok(if advice.ask_speed { self.ask_speed(way) } else { way })
+    }
+
+    #[cold]
+    fn new_route(&self, endpoint: &Endpoint) -> Result<Arc<Way>> {
         let bound = endpoint.sk.local_addr();
         let dst = Dst::lookup(
             &endpoint.sk,
@@ -226,6 +255,7 @@ impl Peer {
         let config = &self.ns.config;
         let mut state = self.state.lock();
         state.pulse.heard(now);
+        state.reached = true;
         if let Some(ns) = answer.rtt {
             state.rtt.sample(ns);
             if answer.request.max(answer.response) <= SMALL {
@@ -250,11 +280,11 @@ impl Peer {
         padding: Padding,
     ) -> (Option<Arc<Session>>, Option<u64>, Advice) {
         let mut state = self.state.lock();
-        match &state.session {
+        match state.session.clone() {
             Some(session) => {
                 // The priority, too, tells the length.
                 let advice = state.advice(&self.ns, padding.visible(length));
-                (Some(session.clone()), None, advice)
+                (Some(session), None, advice)
             }
             None => {
                 let advice = state.advice(&self.ns, length);
@@ -317,7 +347,7 @@ impl Peer {
 
     /// Finds out the speed of the link to it, which `way` goes over, and whether it is paced; returns what `way` is then. Sleeps.
     #[cold]
-    pub(super) fn ask_speed(&self, way: Arc<Way>) -> Arc<Way> {
+    fn ask_speed(&self, way: Arc<Way>) -> Arc<Way> {
         let Some(mbits) = self.ns.link_speed(&way) else { return way };
         let better = self.ns.device(&way, mbits).and_then(|device| {
             Arc::new(Way { dst: way.dst.clone(), device: Some(device) }, GFP_KERNEL).ok()
@@ -365,6 +395,7 @@ impl Peer {
             state.recent_at = now;
         }
         if sent != 0 {
+            state.reached = true;
             state.sent(sent, &self.ns.config);
         }
     }

@@ -21,7 +21,8 @@ use crate::protocol::msgin::{MsgIn, Range};
 use crate::protocol::rpc::{self as core, Arrival, Data as Verdict, Phase};
 use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{
-    at, Ack, Acks, Body, Control, Packet, SealedData, MAX_HEADER, SEALED_DATA_LEN,
+    at, Ack, Acks, AnyData, Body, Common, Control, Packet, PacketType, SealedData, DATA_LEN,
+    MAX_HEADER, SEALED_DATA_LEN,
 };
 use crate::sys::addr::{Family, SockAddr};
 use crate::sys::netns;
@@ -90,32 +91,104 @@ fn one_watched(net: &netns::Net, ns: &Net, skb: SkBuff, first: bool) {
     }
 }
 
-fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
-    let mut copy = [0; MAX_HEADER];
-    let head = header_bytes(&skb, &mut copy);
-    let packet = match Packet::parse(head, skb.len()) {
-        Ok(packet) => packet,
-        Err(why) => return Err(why.into()),
-    };
-    ns.stats.received(head.get(at::TYPE).copied().unwrap_or_default());
-    let common = &packet.common;
-    let id = common.local_id();
-    let endpoint = ns.find_port(common.destination_port);
-    // A client should not have to wait for a time-out to learn that there is no server (any more); and HomaModule's
-    // server asks a client that is gone for an acknowledgment until it hears this, every millisecond.
-    let request = id & 1 != 0 && matches!(packet.body, Body::Data(_) | Body::SealedData(_));
-    if first && endpoint.as_ref().is_none_or(|e| request && !e.is_server()) {
-        skb.port_unreachable();
+fn dispatch(ns: &Net, skb: SkBuff, first: bool) -> Outcome {
+    let head = skb.head();
+    let data = head.get(at::TYPE).is_some_and(|kind| *kind & 0xf == 0);
+    if !data || (head.len() < SEALED_DATA_LEN && head.len() < skb.len()) {
+        return dispatch_copied(ns, skb, first);
     }
-    let endpoint = endpoint.ok_or(Counter::DropNoSocket)?;
-    check_address(&endpoint, &skb)?;
-    filter(&endpoint, &mut skb)?;
-    let addr = skb.source();
-    let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
-    let name = SockAddr { addr, port: common.source_port, scope };
-    let now = now_ns();
+    match AnyData::parse(head, skb.len())? {
+        Some((common, data)) => {
+            let arrived = Arrived::admit(ns, skb, first, &common, data.packet_type())?;
+            handle_data(arrived, data)
+        }
+        None => dispatch_copied(ns, skb, first),
+    }
+}
+
+/// The same for packets whose header is copied: so that what is authenticated is what was read, and for those whose header does not lie in one piece.
+#[inline(never)]
+fn dispatch_copied(ns: &Net, skb: SkBuff, first: bool) -> Outcome {
+    let mut copy = [0; MAX_HEADER];
+    let len = skb.len();
+    let head = copy.get_mut(..len.min(MAX_HEADER)).ok_or(Counter::MalformedShort)?;
+    if !skb.copy_bits(0, head) {
+        return Err(Counter::MalformedShort);
+    }
+    let packet = Packet::parse(head, len)?;
+    let arrived = Arrived::admit(ns, skb, first, &packet.common, packet.packet_type())?;
+    let Arrived { ref endpoint, ref name, id, now, .. } = arrived;
     match packet.body {
-        Body::Data(data) => {
+        Body::Data(data) => handle_data(arrived, AnyData::Plain(data)),
+        Body::SealedData(data) => handle_data(arrived, AnyData::Sealed(data)),
+        Body::Control(control) => {
+            let rpc = endpoint.find_rpc(name, id);
+            if rpc.as_ref().is_some_and(|rpc| rpc.session.is_some())
+                || endpoint.find_peer(name).is_some_and(|peer| peer.is_sealed())
+            {
+                return Err(Counter::DropPlain);
+            }
+            handle_control(endpoint, name, id, now, rpc, None, &control, &arrived.skb)
+        }
+        Body::SealedControl(control) => {
+            let peer = endpoint.find_peer(name).ok_or(Counter::DropNoSession)?;
+            let session = peer.session().ok_or(Counter::DropNoSession)?;
+            let opened = session.open_control(&control, head);
+            endpoint.tell_usage(*name, &session);
+            opened?;
+            let rpc = endpoint.find_rpc(name, id).filter(|rpc| rpc.session.is_some());
+            let session = Some(&*session);
+            handle_control(endpoint, name, id, now, rpc, session, &control.inner, &arrived.skb)
+        }
+    }
+}
+
+/// A packet for a socket of this host.
+struct Arrived {
+    endpoint: Arc<Endpoint>,
+    /// Where it came from.
+    name: SockAddr,
+    /// The RPC's id, as this end knows it.
+    id: u64,
+    now: u64,
+    skb: SkBuff,
+}
+
+impl Arrived {
+    /// Finds the socket, which may have it.
+    #[inline(always)]
+    fn admit(
+        ns: &Net,
+        mut skb: SkBuff,
+        first: bool,
+        common: &Common,
+        kind: PacketType,
+    ) -> Result<Self, Counter> {
+        ns.stats.received(kind);
+        let id = common.local_id();
+        let endpoint = ns.find_port(common.destination_port);
+        // A client should not have to wait for a time-out to learn that there is no server (any more); and HomaModule's
+        // server asks a client that is gone for an acknowledgment until it hears this, every millisecond.
+        let request = id & 1 != 0 && kind.plain() == PacketType::Data;
+        if first && endpoint.as_ref().is_none_or(|e| request && !e.is_server()) {
+            skb.port_unreachable();
+        }
+        let endpoint = endpoint.ok_or(Counter::DropNoSocket)?;
+        check_address(&endpoint, &skb)?;
+        filter(&endpoint, &mut skb)?;
+        let addr = skb.source();
+        let scope = if addr.is_link_local() { skb.ifindex() } else { 0 };
+        let name = SockAddr { addr, port: common.source_port, scope };
+        Ok(Self { endpoint, name, id, now: now_ns(), skb })
+    }
+}
+
+/// It is part of the incoming message of an RPC.
+#[inline(always)]
+fn handle_data(arrived: Arrived, data: AnyData) -> Outcome {
+    let Arrived { endpoint, name, id, now, skb } = arrived;
+    match data {
+        AnyData::Plain(data) => {
             if let Some(ack) = data.ack {
                 handle_ack(&endpoint, &name, now, false, &ack);
             }
@@ -123,7 +196,7 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
             let range = Range { start, end: start.saturating_add(data.payload) };
             let payload = Payload {
                 range,
-                skip: packet.header_len as u32,
+                skip: DATA_LEN as u32,
                 length: data.message_length,
                 incoming: data.incoming,
                 again: data.retransmit,
@@ -133,49 +206,12 @@ fn dispatch(ns: &Net, mut skb: SkBuff, first: bool) -> Outcome {
             };
             plain_data(&endpoint, &name, id, now, skb, payload)
         }
-        Body::SealedData(data) => sealed_data(&endpoint, &name, id, now, skb, &data),
-        Body::Control(control) => {
-            let rpc = endpoint.find_rpc(&name, id);
-            if rpc.as_ref().is_some_and(|rpc| rpc.session.is_some())
-                || endpoint.find_peer(&name).is_some_and(|peer| peer.is_sealed())
-            {
-                return Err(Counter::DropPlain);
-            }
-            handle_control(&endpoint, &name, id, now, rpc, None, &control, &skb)
-        }
-        Body::SealedControl(control) => {
-            let peer = endpoint.find_peer(&name).ok_or(Counter::DropNoSession)?;
-            let session = peer.session().ok_or(Counter::DropNoSession)?;
-            let bytes = copy.get(..skb.len().min(MAX_HEADER)).ok_or(Counter::MalformedShort)?;
-            let opened = session.open_control(&control, bytes);
-            endpoint.tell_usage(name, &session);
-            opened?;
-            let rpc = endpoint.find_rpc(&name, id).filter(|rpc| rpc.session.is_some());
-            handle_control(&endpoint, &name, id, now, rpc, Some(&session), &control.inner, &skb)
-        }
-    }
-}
-
-/// The packet's first bytes: of DATA as they lie there, if that covers any header; of others in `copy`, so that
-/// what is authenticated is what was read.
-fn header_bytes<'a>(skb: &'a Skb, copy: &'a mut [u8; MAX_HEADER]) -> &'a [u8] {
-    let head = skb.head();
-    let data = head.get(at::TYPE).is_some_and(|kind| *kind & 0xf == 0);
-    if data && (head.len() >= SEALED_DATA_LEN || head.len() == skb.len()) {
-        return head;
-    }
-    let n = skb.len().min(MAX_HEADER);
-    let Some(copy) = copy.get_mut(..n) else {
-        return &[];
-    };
-    if skb.copy_bits(0, copy) {
-        copy
-    } else {
-        &[]
+        AnyData::Sealed(data) => sealed_data(&endpoint, &name, id, now, skb, &data),
     }
 }
 
 /// May this socket have this packet?
+#[inline(always)]
 fn check_address(endpoint: &Endpoint, skb: &Skb) -> Outcome {
     let sk = &endpoint.sk;
     let bound = sk.local_addr();
@@ -195,6 +231,7 @@ fn check_address(endpoint: &Endpoint, skb: &Skb) -> Outcome {
 
 /// Socket filters, cgroups and security modules may refuse the packet. A filter may also shorten it:
 /// then it is not what its header says any more.
+#[inline(always)]
 fn filter(endpoint: &Endpoint, skb: &mut Skb) -> Outcome {
     let len = skb.len();
     if endpoint.sk.admits(skb).is_err() || skb.len() != len {

@@ -295,6 +295,45 @@ pub enum Body {
     SealedControl(SealedControl),
 }
 
+/// DATA, plain or sealed: most packets, and much smaller than [`Body`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyData {
+    /// Plain DATA.
+    Plain(Data),
+    /// Sealed DATA, of which nothing is authenticated yet.
+    Sealed(SealedData),
+}
+
+impl AnyData {
+    /// Reads a packet as [`Packet::parse`] does; None if it is a control packet.
+    #[inline(always)]
+    pub fn parse(head: &[u8], len: usize) -> Result<Option<(Common, Self)>, Malformed> {
+        let start: &[u8; COMMON_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
+        match Common::kind(start).ok_or(Malformed::Type)? {
+            PacketType::Data => {
+                let head: &[u8; DATA_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
+                Ok(Some((Common::read(head)?, Self::Plain(Data::parse(head, len)?))))
+            }
+            PacketType::SealedData => {
+                let head: &[u8; SEALED_DATA_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
+                let common = Common::read(head)?;
+                let data = SealedData::parse(head, common.sender_id, len)?;
+                Ok(Some((common, Self::Sealed(data))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The packet's type.
+    #[inline]
+    pub fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Plain(_) => PacketType::Data,
+            Self::Sealed(_) => PacketType::SealedData,
+        }
+    }
+}
+
 impl Packet {
     /// Reads a packet of `len` bytes (the whole IP payload), of which `head` has the first
     /// `min(len, MAX_HEADER)`.
@@ -304,36 +343,21 @@ impl Packet {
     /// A [`Malformed`] packet is to be dropped and counted.
     #[inline]
     pub fn parse(head: &[u8], len: usize) -> Result<Self, Malformed> {
-        let start: &[u8; COMMON_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
-        match Common::kind(start).ok_or(Malformed::Type)? {
-            PacketType::Data => {
-                let head: &[u8; DATA_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
-                Ok(Self {
-                    common: Common::read(head)?,
-                    body: Body::Data(Data::parse(head, len)?),
-                    header_len: DATA_LEN,
-                })
+        match AnyData::parse(head, len)? {
+            Some((common, AnyData::Plain(data))) => {
+                Ok(Self { common, body: Body::Data(data), header_len: DATA_LEN })
             }
-            PacketType::SealedData => {
-                let head: &[u8; SEALED_DATA_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
-                let common = Common::read(head)?;
-                Ok(Self {
-                    common,
-                    body: Body::SealedData(SealedData::parse(head, common.sender_id, len)?),
-                    header_len: SEALED_DATA_LEN,
-                })
+            Some((common, AnyData::Sealed(data))) => {
+                Ok(Self { common, body: Body::SealedData(data), header_len: SEALED_DATA_LEN })
             }
-            kind => Self::parse_control(start, head, kind, len),
+            None => Self::parse_control(head, len),
         }
     }
 
     #[inline(never)]
-    fn parse_control(
-        start: &[u8; COMMON_LEN],
-        head: &[u8],
-        kind: PacketType,
-        len: usize,
-    ) -> Result<Self, Malformed> {
+    fn parse_control(head: &[u8], len: usize) -> Result<Self, Malformed> {
+        let start: &[u8; COMMON_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
+        let kind = Common::kind(start).ok_or(Malformed::Type)?;
         let common = Common::read(start)?;
         if kind.is_sealed() {
             let control = SealedControl::parse(head, common.sender_id, kind.plain(), len)?;

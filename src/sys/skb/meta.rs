@@ -61,6 +61,12 @@ impl Skb {
         self.meta_mut().set_ip_summed(bindings::CHECKSUM_UNNECESSARY as u8);
     }
 
+    /// Whoever gets it on the way (a router, or the peer) is alive: its neighbour's entry need not be verified.
+    #[inline]
+    pub fn confirm_neighbour(&mut self) {
+        self.meta_mut().set_dst_pending_confirm(1);
+    }
+
     /// The transport header is where `data` is.
     #[inline]
     pub fn set_transport_header_here(&mut self) {
