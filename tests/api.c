@@ -319,6 +319,7 @@ static void test_send(void)
 	send_init(&s, NULL, 1);
 	memcpy(&s.rpc->peer, &to, sizeof(s.rpc->peer));
 	s.control.hdr.cmsg_len = CMSG_LEN(HOMA_CMSG_SHORT);
+	s.msg.msg_controllen = CMSG_LEN(HOMA_CMSG_SHORT);
 	fails(sendmsg(fd, &s.msg, 0), EDESTADDRREQ,
 	      "%s: the part of a cmsg has no destination", name);
 	send_init(&s, &to, 1);

@@ -42,6 +42,8 @@ counters! {
     ClientsLost => "clients_lost",
     /// Packets received, whatever became of them.
     PacketsReceived => "packets_received",
+    /// Packets that came with the route of the last one of their flow.
+    EarlyRoutes => "early_routes",
     /// Packets sent again because a peer asked.
     Retransmits => "retransmits",
     /// Messages that had to wait for their turn at a device.

@@ -10,6 +10,7 @@ use kernel::prelude::*;
 use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
+use crate::observe::counters::Counter;
 use crate::protocol::wire::{data_header_len, is_whole};
 use crate::sys::early::EarlyRoutes;
 use crate::sys::gro::GroVerdict;
@@ -169,9 +170,11 @@ impl DatagramProtocol for Homa {
         is_whole(header, payload)
     }
 
-    fn with_early_routes(net: &netns::Net, f: impl FnOnce(&EarlyRoutes)) {
+    fn with_early_routes(net: &netns::Net, f: impl FnOnce(&EarlyRoutes) -> bool) {
         if let Some(ns) = Net::of_borrow(net, &rcu::read_lock()) {
-            f(&ns.early_routes);
+            if f(&ns.early_routes) {
+                ns.stats.inc(Counter::EarlyRoutes);
+            }
         }
     }
 }

@@ -82,17 +82,17 @@ impl EarlyRoutes {
         Ok(Self { slots, learned: AtomicU64::new(0) })
     }
 
-    /// Gives a packet its route, if that is known. `ports` are the first bytes of its transport header.
+    /// Gives a packet its route, if that is known: true. `ports` are the first bytes of its transport header.
     ///
     /// # Safety
     ///
     /// `skb` must be a packet in GRO, used by nobody else, that GRO is not going to hold.
-    pub(super) unsafe fn attach(&self, skb: *mut bindings::sk_buff, ports: [u8; 4]) {
+    pub(super) unsafe fn attach(&self, skb: *mut bindings::sk_buff, ports: [u8; 4]) -> bool {
         // SAFETY: by the caller's promise; the IP header is not changed, and its device is valid in this softirq.
         let flow = unsafe {
             let ip = bindings::shim_gro_ipv4(skb);
             if ip.is_null() {
-                return;
+                return false;
             }
             let addresses = (*ip).__bindgen_anon_1.__bindgen_anon_1;
             let (source, dest) = (addresses.saddr, addresses.daddr);
@@ -101,20 +101,21 @@ impl EarlyRoutes {
         };
         let guard = rcu::read_lock();
         let Some(entry) = self.slots.get(flow.place()).and_then(|slot| slot.get(&guard)) else {
-            return;
+            return false;
         };
         // SAFETY: the entry keeps the route alive. Whoever gets the packet next is IP, in this softirq, which is an RCU section; the entry, and
         // with it the reference, outlives that.
         unsafe {
-            if entry.flow == flow
+            let good = entry.flow == flow
                 && bindings::shim_dst_check(entry.dst.as_ptr(), 0)
-                && bindings::shim_gro_goes_to_ip(skb)
-            {
+                && bindings::shim_gro_goes_to_ip(skb);
+            if good {
                 if !entry.used.load(Ordering::Relaxed) {
                     entry.used.store(true, Ordering::Relaxed);
                 }
                 bindings::shim_skb_dst_set_noref(skb, entry.dst.as_ptr());
             }
+            good
         }
     }
 
@@ -150,8 +151,8 @@ impl EarlyRoutes {
         }
         // One per tick: anybody can send from many ports.
         // SAFETY: on 64-bit machines the timer writes the word in one piece.
-        let now =
-            unsafe { AtomicU64::from_ptr(&raw mut bindings::jiffies_64) }.load(Ordering::Relaxed);
+        let jiffies = unsafe { AtomicU64::from_ptr(&raw mut bindings::jiffies_64) };
+        let now = jiffies.load(Ordering::Relaxed);
         if self.learned.swap(now, Ordering::Relaxed) == now {
             return;
         }

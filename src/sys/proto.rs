@@ -101,8 +101,8 @@ pub trait DatagramProtocol: Sized + 'static {
     /// complete in itself: those that come after it, of the same flow, need not follow it.
     fn gro_is_whole(header: &[u8], payload: usize) -> bool;
 
-    /// Runs `f` with the routes of the flows of `net`, if there are any. Softirq.
-    fn with_early_routes(net: &Net, f: impl FnOnce(&EarlyRoutes));
+    /// Runs `f` with the routes of the flows of `net`, if there are any; it says whether one served. Softirq.
+    fn with_early_routes(net: &Net, f: impl FnOnce(&EarlyRoutes) -> bool);
 }
 
 /// <uapi/linux/eventpoll.h>, whose macros bindgen does not understand.

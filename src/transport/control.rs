@@ -8,7 +8,7 @@ use kernel::sync::Arc;
 use super::endpoint::Endpoint;
 use super::net::Net;
 use super::peer::Peer;
-use super::receive::Outcome;
+use super::receive::{Arrived, Outcome};
 use super::rpc::Rpc;
 use crate::observe::counters::Counter;
 use crate::observe::trace;
@@ -62,16 +62,15 @@ fn acknowledged(endpoint: &Endpoint, rpc: Option<Arc<Rpc>>, now: u64, sealed: bo
     }
 }
 
+/// A control packet, of `session` if it is authenticated, about `rpc` if there is one.
 pub(super) fn handle_control(
-    endpoint: &Arc<Endpoint>,
-    name: &SockAddr,
-    id: u64,
-    now: u64,
+    arrived: &Arrived,
     rpc: Option<Arc<Rpc>>,
     session: Option<&Session>,
     control: &Control,
-    skb: &Skb,
 ) -> Outcome {
+    let Arrived { endpoint, name, id, now, skb } = arrived;
+    let (id, now) = (*id, *now);
     if let Control::Ack(acks) = control {
         for ack in acks.as_slice() {
             handle_ack(endpoint, name, now, session.is_some(), ack);

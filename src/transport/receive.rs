@@ -117,7 +117,7 @@ fn dispatch_copied(ns: &Net, skb: SkBuff, first: bool) -> Outcome {
     }
     let packet = Packet::parse(head, len)?;
     let arrived = Arrived::admit(ns, skb, first, &packet.common, packet.packet_type())?;
-    let Arrived { ref endpoint, ref name, id, now, .. } = arrived;
+    let Arrived { ref endpoint, ref name, id, .. } = arrived;
     match packet.body {
         Body::Data(data) => handle_data(arrived, AnyData::Plain(data)),
         Body::SealedData(data) => handle_data(arrived, AnyData::Sealed(data)),
@@ -128,7 +128,7 @@ fn dispatch_copied(ns: &Net, skb: SkBuff, first: bool) -> Outcome {
             {
                 return Err(Counter::DropPlain);
             }
-            handle_control(endpoint, name, id, now, rpc, None, &control, &arrived.skb)
+            handle_control(&arrived, rpc, None, &control)
         }
         Body::SealedControl(control) => {
             let peer = endpoint.find_peer(name).ok_or(Counter::DropNoSession)?;
@@ -137,21 +137,20 @@ fn dispatch_copied(ns: &Net, skb: SkBuff, first: bool) -> Outcome {
             endpoint.tell_usage(*name, &session);
             opened?;
             let rpc = endpoint.find_rpc(name, id).filter(|rpc| rpc.session.is_some());
-            let session = Some(&*session);
-            handle_control(endpoint, name, id, now, rpc, session, &control.inner, &arrived.skb)
+            handle_control(&arrived, rpc, Some(&session), &control.inner)
         }
     }
 }
 
 /// A packet for a socket of this host.
-struct Arrived {
-    endpoint: Arc<Endpoint>,
+pub(super) struct Arrived {
+    pub(super) endpoint: Arc<Endpoint>,
     /// Where it came from.
-    name: SockAddr,
+    pub(super) name: SockAddr,
     /// The RPC's id, as this end knows it.
-    id: u64,
-    now: u64,
-    skb: SkBuff,
+    pub(super) id: u64,
+    pub(super) now: u64,
+    pub(super) skb: SkBuff,
 }
 
 impl Arrived {

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""Single packets that arrive alone: they are not held in GRO, and have the route of their flow; until that changes."""
+
+import socket
+import subprocess
+
+from homawire import Growth, Side, Socket, end, ok, same
+
+PORT = 96
+V4 = socket.AF_INET
+ROUNDS = 200
+
+
+def run(side, command):
+    with side:
+        done = subprocess.run(command.split(), stderr=subprocess.PIPE, text=True)
+    same((done.returncode, done.stderr), (0, ""), command)
+
+
+def round_trips(client, server, to, count):
+    done = 0
+    for i in range(count):
+        client.request(b"x" * 100, to, PORT, i)
+        server.reply(server.receive(), b"y")
+        done += client.receive().data == b"y"
+    return done
+
+
+def refused(client, server, to, what):
+    """A request does not arrive."""
+    client.request(b"late", to, PORT, 1)
+    same(server.receive(0.3), None, what)
+
+
+def main():
+    client_side, server_side = Side("HOMA_TEST_CLIENT"), Side("HOMA_TEST_SERVER")
+    to = server_side.ip4
+    server, client = Socket(server_side, V4, PORT), Socket(client_side, V4)
+    round_trips(client, server, to, 40)
+    with Growth(server_side) as here, Growth(client_side) as there:
+        same(round_trips(client, server, to, ROUNDS), ROUNDS, f"{ROUNDS} short RPCs, one after the other")
+    # One of sixteen is held, to see whether another one comes.
+    for side, growth in (("server", here), ("client", there)):
+        count, most = growth.of("early_routes"), growth.of("packets_received")
+        ok(ROUNDS * 3 // 4 <= count <= most, f"the {side} had the route of {count} of {most} packets")
+
+    # Whatever changes the way of a packet counts at once.
+    run(server_side, "ip rule add pref 10 lookup local")
+    run(server_side, "ip rule del pref 0")
+    round_trips(client, server, to, 40)
+    run(server_side, f"ip rule add pref 5 from {client_side.ip4} blackhole")
+    refused(client, server, to, "a rule of routing refuses the next one")
+    run(server_side, "ip rule del pref 5")
+    got = server.receive()
+    same(got.data, b"late", "without the rule it comes when it is sent again")
+    server.reply(got, b"y")
+    client.receive()
+    same(round_trips(client, server, to, 40), 40, "and more go through")
+    run(server_side, "ip rule add pref 0 lookup local")
+    run(server_side, "ip rule del pref 10")
+
+    # TCP's way out is ours, too.
+    run(server_side, "sysctl -qw net.ipv4.ip_early_demux=0")
+    with Growth(server_side) as growth:
+        same(round_trips(client, server, to, 40), 40, "without ip_early_demux")
+    same(growth.of("early_routes"), 0, "no route is remembered")
+    run(server_side, "sysctl -qw net.ipv4.ip_early_demux=1")
+
+    # A queueing discipline at the entrance may send packets elsewhere.
+    run(server_side, "tc qdisc add dev eth0 clsact")
+    run(server_side, "tc filter add dev eth0 ingress matchall action pass")
+    with Growth(server_side) as growth:
+        same(round_trips(client, server, to, 40), 40, "with a filter at the entrance")
+    same(growth.of("early_routes"), 0, "no route is remembered")
+    run(server_side, "tc qdisc del dev eth0 clsact")
+    with Growth(server_side) as growth:
+        round_trips(client, server, to, 40)
+    ok(growth.of("early_routes") > 0, "without it, routes are remembered again")
+    client.close()
+    server.close()
+    end()
+
+
+main()
