@@ -3,9 +3,11 @@
 """Single packets that arrive alone: they are not held in GRO, and have the route of their flow; until that changes."""
 
 import socket
+import struct
 import subprocess
+import time
 
-from homawire import Growth, Side, Socket, end, ok, same
+from homawire import IPPROTO_HOMA, Growth, Side, Socket, data_packet, end, ok, same
 
 PORT = 96
 V4 = socket.AF_INET
@@ -27,6 +29,14 @@ def round_trips(client, server, to, count):
     return done
 
 
+def ip_packet(protocol, source, dest, payload):
+    source, dest = socket.inet_aton(source), socket.inet_aton(dest)
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0, source, dest)
+    words = sum(struct.unpack("!10H", header))
+    words = (words & 0xffff) + (words >> 16)
+    return header[:10] + struct.pack("!H", ~(words + (words >> 16)) & 0xffff) + header[12:] + payload
+
+
 def refused(client, server, to, what):
     """A request does not arrive."""
     client.request(b"late", to, PORT, 1)
@@ -44,6 +54,16 @@ def main():
     for side, growth in (("server", here), ("client", there)):
         count, most = growth.of("early_routes"), growth.of("packets_received")
         ok(ROUNDS * 3 // 4 <= count <= most, f"the {side} had the route of {count} of {most} packets")
+
+    # In a tunnel's packet the addresses that count are others: also if this host has an end of that tunnel.
+    data = data_packet(client.port, PORT, 1 << 40, 10, 0, bytes(10))
+    tunnelled = ip_packet(4, client_side.ip4, to, ip_packet(IPPROTO_HOMA, client_side.ip4, to, data))
+    with Growth(server_side) as growth:
+        with client_side, socket.socket(V4, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for _ in range(100):
+                raw.sendto(tunnelled, (to, 0))
+        time.sleep(0.2)
+    same(growth.of("early_routes"), 0, "no packet in a tunnel has the route of the flow inside")
 
     # Whatever changes the way of a packet counts at once.
     run(server_side, "ip rule add pref 10 lookup local")

@@ -6,7 +6,7 @@
 //! route of the last packet ("early demux"); other protocols it cannot ask. So packets of a flow that IP delivered here get that route in
 //! GRO, if they are not held there, and under the same conditions as TCP's: same addresses, ports and device, and the route still counts.
 //!
-//! Nothing must change a packet's way, nor keep it beyond this softirq, between GRO and IP: see `shim_gro_goes_to_ip`.
+//! Only of packets whose first header is IP's, with ours right behind it: in a tunnel's packet IP first sees other addresses. And nothing must change a packet's way, nor keep it beyond this softirq, between GRO and IP: see `shim_gro_goes_to_ip`.
 //! Filters of IP (PREROUTING) see the packet as ever, and NAT takes the route away if it changes the destination.
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     skb::Skb,
 };
 use ::core::{
+    mem::size_of,
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
@@ -82,12 +83,21 @@ impl EarlyRoutes {
         Ok(Self { slots, learned: AtomicU64::new(0) })
     }
 
-    /// Gives a packet its route, if that is known: true. `ports` are the first bytes of its transport header.
+    /// Gives a packet its route, if that is known: true. Its transport header is `offset` bytes behind `data`, and begins with `ports`.
     ///
     /// # Safety
     ///
     /// `skb` must be a packet in GRO, used by nobody else, that GRO is not going to hold.
-    pub(super) unsafe fn attach(&self, skb: *mut bindings::sk_buff, ports: [u8; 4]) -> bool {
+    pub(super) unsafe fn attach(
+        &self,
+        skb: *mut bindings::sk_buff,
+        offset: usize,
+        ports: [u8; 4],
+    ) -> bool {
+        // GRO begins at the first header behind the link layer's.
+        if offset != size_of::<bindings::iphdr>() {
+            return false;
+        }
         // SAFETY: by the caller's promise; the IP header is not changed, and its device is valid in this softirq.
         let flow = unsafe {
             let ip = bindings::shim_gro_ipv4(skb);

@@ -128,7 +128,7 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
         if P::gro_is_whole(header, payload) && !bindings::shim_gro_hold() {
             (*cb(skb)).flush = 1;
             if let Some(ports) = header.first_chunk() {
-                P::with_early_routes(net(skb), |routes| routes.attach(skb, *ports));
+                P::with_early_routes(net(skb), |routes| routes.attach(skb, at, *ports));
             }
         }
         ptr::null_mut()

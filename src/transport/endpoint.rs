@@ -529,26 +529,26 @@ impl Endpoint {
         self.some_ready.load(Relaxed)
     }
 
-    /// [`Self::forget`], where it is over in the ordinary way: the next one may have its memory. `now` is asked at a server only.
+    /// [`Self::forget`], when the other end has all that it needs: the next RPC may have the memory. `now` is asked at a server only.
     #[inline]
     pub(crate) fn finish(&self, rpc: Arc<Rpc>, now: impl FnOnce() -> u64) {
-        self.forget_at(&rpc, now);
+        self.forget_at(&rpc, true, now);
         self.spare.put(rpc);
     }
 
     /// The RPC is over here: takes it out of the table and frees what it holds.
     pub(crate) fn forget(&self, rpc: &Arc<Rpc>) {
-        self.forget_at(rpc, now_ns);
+        self.forget_at(rpc, false, now_ns);
     }
 
-    fn forget_at(&self, rpc: &Arc<Rpc>, now: impl FnOnce() -> u64) {
+    fn forget_at(&self, rpc: &Arc<Rpc>, acknowledged: bool, now: impl FnOnce() -> u64) {
         self.rpcs.remove(rpc.hash, rpc);
         let mut state = rpc.state.lock();
         if !rpc.is_client() && state.ready {
             // It was delivered: a late copy of the request must not be. (In a session the replay window sees to that.)
             let recent = rpc.session.is_none().then_some(rpc.id);
             let sent = state.core.out().filter(|out| out.is_sent()).map_or(0, |out| out.length());
-            rpc.peer.finished(now(), recent, sent);
+            rpc.peer.finished(now(), recent, sent, acknowledged);
         }
         // Whoever made it ready has done this.
         if !state.ready {

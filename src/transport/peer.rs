@@ -387,15 +387,15 @@ impl Peer {
     }
 
     /// The server here forgets a request: if it was a plain one that was delivered, `id`; `sent` bytes of the response are there.
-    pub(super) fn finished(&self, now: u64, id: Option<u64>, sent: u32) {
+    pub(super) fn finished(&self, now: u64, id: Option<u64>, sent: u32, acknowledged: bool) {
         let mut state = self.state.lock();
         if let Some(id) = id {
             state.forget_old_life(now);
             state.recent.add(id);
             state.recent_at = now;
         }
+        state.reached |= acknowledged;
         if sent != 0 {
-            state.reached = true;
             state.sent(sent, &self.ns.config);
         }
     }
