@@ -119,6 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn part_of_a_message_is_not_whole() {
+        let header = head(&COMMON, 0);
+        for (payload, whole) in [(0, false), (1400, false), (9_999, false), (10_000, true)] {
+            assert_eq!(is_whole(&header, payload), whole, "{payload} bytes of 10,000");
+        }
+        assert!(is_whole(&header, 10_016), "sealed, with its tag");
+        assert!(!is_whole(&header[..DATA_LEN - 1], 10_000), "a stump");
+    }
+
+    #[test]
     fn any_other_difference_keeps_them_apart() {
         let (a, b) = (head(&COMMON, 0), head(&COMMON, 1400));
         for at in 0..DATA_LEN {
