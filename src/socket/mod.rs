@@ -12,6 +12,7 @@ use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
 use crate::observe::counters::Counter;
 use crate::protocol::wire::{data_header_len, is_whole};
+use crate::sys::arccell::ArcCell;
 use crate::sys::early::EarlyRoutes;
 use crate::sys::gro::GroVerdict;
 use crate::sys::gso::{GsoSkb, Segments};
@@ -22,6 +23,7 @@ use crate::sys::sock::SockRef;
 use crate::sys::uio::MsgHdr;
 use crate::sys::user::{OptOut, OptVal};
 use crate::transport::endpoint::Endpoint;
+use crate::transport::rpc::Rpc;
 use crate::transport::{control, net::Net, offload, receive};
 
 mod ioctl;
@@ -42,6 +44,10 @@ pub(crate) struct Socket {
     pool: Mutex<Option<Pool>>,
     /// There is one. Written under the lock, once: nobody takes a pool away.
     pooled: Atomic<bool>,
+    /// Messages without a destination are answers to `asked`.
+    replies: Atomic<bool>,
+    /// The last request that the program got and did not answer, if it wants that to be kept.
+    asked: ArcCell<Rpc>,
     /// What was wrong in the last call that failed.
     #[pin]
     words: Mutex<&'static str>,
@@ -52,6 +58,12 @@ impl Socket {
     #[inline]
     fn is_pooled(&self) -> bool {
         self.pooled.load(Relaxed)
+    }
+
+    /// Are messages without a destination answers?
+    #[inline]
+    fn is_replying(&self) -> bool {
+        self.replies.load(Relaxed)
     }
 
     /// `error`, which HOMAIOCINFO will tell in these words.
@@ -80,6 +92,8 @@ impl DatagramProtocol for Homa {
                 endpoint,
                 pool <- new_mutex!(None, "homa_pool"),
                 pooled: Atomic::new(false),
+                replies: Atomic::new(false),
+                asked: ArcCell::empty(),
                 words <- new_mutex!("", "homa_words"),
             }),
             GFP_KERNEL,
@@ -91,6 +105,8 @@ impl DatagramProtocol for Homa {
 
     fn close(sock: &Arc<Socket>) {
         sock.endpoint.close();
+        // An RPC keeps the sock, which keeps this.
+        drop(sock.asked.take());
     }
 
     fn bind(sock: &Arc<Socket>, name: &[u8]) -> Result {

@@ -9,7 +9,7 @@ use super::names::destination;
 use super::pool::Pool;
 use super::uapi::{
     RcvbufArgs, SOCKADDR_STORAGE, SOL_HOMA, SOL_TLS, SO_HOMA_PADDING, SO_HOMA_RCVBUF,
-    SO_HOMA_SEALED, SO_HOMA_SERVER, TLS_RX, TLS_TX,
+    SO_HOMA_REPLY, SO_HOMA_SEALED, SO_HOMA_SERVER, TLS_RX, TLS_TX,
 };
 use super::Socket;
 use crate::protocol::session::preamble::Padding;
@@ -55,6 +55,17 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
                 Err(sock.because(EINVAL, "SO_HOMA_PADDING is 0 or a power of two, 2^20 at most"))
             }
         },
+        (SOL_HOMA, SO_HOMA_REPLY) => {
+            let on = match value.read::<i32>()? {
+                on @ 0..=1 => on == 1,
+                _ => return Err(sock.because(EINVAL, "SO_HOMA_REPLY is 0 or 1")),
+            };
+            sock.replies.store(on, Relaxed);
+            if !on {
+                drop(sock.asked.take());
+            }
+            Ok(())
+        }
         (SOL_TLS, TLS_TX) => set_key(sock, Direction::Tx, value).map_err(|e| key_error(sock, e)),
         (SOL_TLS, TLS_RX) => set_key(sock, Direction::Rx, value).map_err(|e| key_error(sock, e)),
         _ => Err(sock.because(ENOPROTOOPT, "Homa has no such option")),
@@ -72,6 +83,7 @@ pub(super) fn get(sock: &Socket, level: i32, name: i32, out: &mut OptOut<'_>) ->
         (SOL_HOMA, SO_HOMA_SERVER) => write_int(out, i32::from(sock.endpoint.is_server())),
         (SOL_HOMA, SO_HOMA_SEALED) => write_int(out, i32::from(sock.endpoint.is_sealed_only())),
         (SOL_HOMA, SO_HOMA_PADDING) => write_int(out, sock.endpoint.padding().multiple() as i32),
+        (SOL_HOMA, SO_HOMA_REPLY) => write_int(out, i32::from(sock.is_replying())),
         _ => Err(ENOPROTOOPT),
     }
 }

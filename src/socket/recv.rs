@@ -118,7 +118,7 @@ fn recv_iovec(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize, flags: u32) -> Re
                     give_back(endpoint, &rpc, incoming);
                     told?;
                 } else {
-                    received(endpoint, rpc);
+                    received(sock, rpc);
                 }
                 if fits < length as usize {
                     msg.set_flags(MSG_TRUNC);
@@ -173,12 +173,15 @@ fn give_back(endpoint: &Endpoint, rpc: &Arc<Rpc>, incoming: Incoming) {
 }
 
 /// The program has the message.
-fn received(endpoint: &Endpoint, rpc: Arc<Rpc>) {
+fn received(sock: &Socket, rpc: Arc<Rpc>) {
+    let endpoint = &sock.endpoint;
     if rpc.is_client() {
-        endpoint.finish(rpc, now_ns);
-    } else {
-        endpoint.ns.stats.inc(Counter::RequestsReceived);
-        rpc.uncharge();
+        return endpoint.finish(rpc, now_ns);
+    }
+    endpoint.ns.stats.inc(Counter::RequestsReceived);
+    rpc.uncharge();
+    if sock.is_replying() {
+        drop(sock.asked.replace(rpc));
     }
 }
 
@@ -332,7 +335,7 @@ fn recv_into_pool(
     }
     args.num_bpages = place.offsets().len() as u32;
     msg.set_name(endpoint.sk.family(), &rpc.peer.name);
-    received(endpoint, rpc);
+    received(sock, rpc);
     Ok(length as usize)
 }
 

@@ -29,6 +29,8 @@ pub(super) fn has_room(endpoint: &Endpoint) -> bool {
 
 /// What the caller says about the message.
 struct Call {
+    /// It says nothing.
+    silent: bool,
     /// 0: a request.
     id: u64,
     cookie: u64,
@@ -58,11 +60,12 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
     }
     let call = read_call(sock, msg)?;
     let to = match (msg.name(), call.peer) {
-        ([], Some(peer)) => peer,
-        ([], None) => sk.peer().ok_or_else(|| {
+        ([], Some(peer)) => Some(peer),
+        ([], None) if call.silent && sock.is_replying() => None,
+        ([], None) => Some(sk.peer().ok_or_else(|| {
             sock.because(EDESTADDRREQ, "no msg_name, and the socket is not connected")
-        })?,
-        (name, _) => destination(sk, name).map_err(|e| sock.because(e, BAD_DESTINATION))?,
+        })?),
+        (name, _) => Some(destination(sk, name).map_err(|e| sock.because(e, BAD_DESTINATION))?),
     };
     let mut timeout = msg.send_timeout();
     msg.wait_writable(&mut timeout, || {
@@ -74,6 +77,9 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
         has_room(endpoint).then_some(Ok(()))
     })??;
     let length = len as u32;
+    let Some(to) = to else {
+        return reply_to_last(sock, msg, length);
+    };
     if call.id == 0 {
         let Call { cookie, private, sealed, .. } = call;
         let request = Request { to, cookie, private, sealed };
@@ -87,10 +93,27 @@ pub(super) fn sendmsg(sock: &Socket, msg: &mut MsgHdr<'_>, len: usize) -> Result
         return Ok(len);
     }
     // A request that is gone is no error: its client may have given up.
-    endpoint
-        .send_reply(&to, call.id, call.sealed, length, msg.iter())
-        .map_err(|e| sock.because(e, not_sent(e)))?;
+    if let Some(rpc) = endpoint.find_request(&to, call.id) {
+        endpoint
+            .send_reply(&rpc, call.sealed, length, msg.iter())
+            .map_err(|e| sock.because(e, not_sent(e)))?;
+    }
     Ok(if call.args.is_some() { 0 } else { len })
+}
+
+/// Answers the request that the program got last. EDESTADDRREQ if there is none, and those of sendmsg.
+fn reply_to_last(sock: &Socket, msg: &mut MsgHdr<'_>, length: u32) -> Result<usize> {
+    let rpc = sock.asked.take().ok_or_else(|| {
+        sock.because(EDESTADDRREQ, "no msg_name, and no request that was received is unanswered")
+    })?;
+    match sock.endpoint.send_reply(&rpc, false, length, msg.iter()) {
+        Ok(()) => Ok(length as usize),
+        Err(e) => {
+            // Unless another one came meanwhile.
+            sock.asked.put_if_empty(rpc);
+            Err(sock.because(e, not_sent(e)))
+        }
+    }
 }
 
 const BAD_ARGS: &str = "msg_control does not point at a writable homa_sendmsg_args";
@@ -124,7 +147,15 @@ fn rpc_cmsg(data: &[u8]) -> Option<RpcCmsg> {
 }
 
 fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
-    let mut call = Call { id: 0, cookie: 0, private: false, sealed: false, peer: None, args: None };
+    let mut call = Call {
+        silent: true,
+        id: 0,
+        cookie: 0,
+        private: false,
+        sealed: false,
+        peer: None,
+        args: None,
+    };
     if let Some((at, 0)) = msg.control_user() {
         let bad = |e| sock.because(e, BAD_ARGS);
         let args: SendmsgArgs = at.read().map_err(bad)?;
@@ -141,6 +172,7 @@ fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
         call.cookie = args.completion_cookie;
         call.private = args.flags & HOMA_SENDMSG_PRIVATE != 0;
         call.args = Some((at, args));
+        call.silent = false;
         return Ok(call);
     }
     for cmsg in msg.cmsgs() {
@@ -164,6 +196,7 @@ fn read_call(sock: &Socket, msg: &MsgHdr<'_>) -> Result<Call> {
             let words = "homa_rpc_cmsg of an answer has an even id or a cookie";
             return Err(sock.because(EINVAL, words));
         }
+        call.silent = false;
         call.id = rpc.id;
         call.cookie = rpc.cookie;
         call.sealed = rpc.flags & HOMA_CMSG_SEALED != 0;

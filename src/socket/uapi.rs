@@ -21,6 +21,8 @@ pub(super) const SO_HOMA_SERVER: i32 = 11;
 pub(super) const SO_HOMA_SEALED: i32 = 12;
 /// Hide how long messages are.
 pub(super) const SO_HOMA_PADDING: i32 = 13;
+/// Answer with what has no destination, or do not.
+pub(super) const SO_HOMA_REPLY: i32 = 14;
 
 /// `cmsg_type` of [`RpcCmsg`].
 pub(super) const HOMA_CMSG_RPC: i32 = 1;

@@ -23,6 +23,7 @@
 
 pub mod addr;
 pub mod aead;
+pub mod arccell;
 pub mod builder;
 pub mod early;
 pub mod gro;

@@ -2,12 +2,8 @@
 
 //! The memory of a reference-counted object that went, for the next one.
 
-use ::core::{
-    mem::MaybeUninit,
-    pin::Pin,
-    ptr,
-    sync::atomic::{AtomicPtr, Ordering},
-};
+use super::arccell::ArcCell;
+use ::core::{mem::MaybeUninit, pin::Pin, ptr};
 use kernel::{
     alloc::{AllocError, Flags},
     prelude::*,
@@ -19,24 +15,13 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The pointer is NULL, or the only reference to an `Arc` by `into_raw`, whose object was dropped.
-pub struct Spare<T>(AtomicPtr<MaybeUninit<T>>);
-
-// SAFETY: there is no `T` in it, only memory, which belongs to no thread.
-unsafe impl<T> Send for Spare<T> {}
-// SAFETY: as above; the pointer is exchanged atomically.
-unsafe impl<T> Sync for Spare<T> {}
+/// What is in the cell is the only reference, and its object was dropped.
+pub struct Spare<T>(ArcCell<MaybeUninit<T>>);
 
 impl<T> Spare<T> {
     /// Nothing is kept yet.
     pub const fn new() -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
-    }
-
-    fn exchange(&self, memory: *mut MaybeUninit<T>) -> Option<Arc<MaybeUninit<T>>> {
-        let kept = self.0.swap(memory, Ordering::AcqRel);
-        // SAFETY: by the invariant; it is ours now.
-        (!kept.is_null()).then(|| unsafe { Arc::from_raw(kept) })
+        Self(ArcCell::empty())
     }
 
     /// Makes an object where it stays, in the memory that is kept if there is some.
@@ -45,7 +30,7 @@ impl<T> Spare<T> {
     where
         E: From<AllocError>,
     {
-        let memory = match self.exchange(ptr::null_mut()).and_then(Arc::into_unique_or_drop) {
+        let memory = match self.0.take().and_then(Arc::into_unique_or_drop) {
             // SAFETY: nothing is in it that could be pinned.
             Some(memory) => unsafe { Pin::into_inner_unchecked(memory) },
             None => UniqueArc::new_uninit(flags)?,
@@ -72,12 +57,6 @@ impl<T> Spare<T> {
             Arc::from_raw(object.cast::<MaybeUninit<T>>())
         };
         // INVARIANT: the only reference, and its object was dropped.
-        drop(self.exchange(Arc::into_raw(memory).cast_mut()));
-    }
-}
-
-impl<T> Drop for Spare<T> {
-    fn drop(&mut self) {
-        drop(self.exchange(ptr::null_mut()));
+        drop(self.0.replace(memory));
     }
 }

@@ -313,23 +313,18 @@ impl Endpoint {
         Ok(visible_id)
     }
 
-    /// Sends the response of `length` bytes to the request that the program knows as `id` and got
-    /// from `to`. Sleeps.
+    /// Sends the response of `length` bytes to a request. Sleeps.
     ///
-    /// `Ok(false)` if there is no such request (any more): its client may have given up. EINVAL if
+    /// That the request is gone is no error: its client may have given up. EINVAL if
     /// it was answered already, ENOKEY if the request came in clear and the answer must not go so
     /// (`sealed`); errors as for requests.
     pub(crate) fn send_reply(
         self: &Arc<Self>,
-        to: &SockAddr,
-        id: u64,
+        rpc: &Arc<Rpc>,
         sealed: bool,
         length: u32,
         from: &mut IovIter,
-    ) -> Result<bool> {
-        let Some(rpc) = self.find_by_program_id(to, id) else {
-            return Ok(false);
-        };
+    ) -> Result {
         if rpc.session.is_none() && (sealed || self.is_sealed_only()) {
             return Err(ENOKEY);
         }
@@ -344,7 +339,9 @@ impl Endpoint {
         let mut advice = peer.advice(visible);
         let way = peer.way(self, &mut advice)?;
         // A message id is sealed once: whoever loses a race to reply must not have sealed, nor used anything of the key.
-        let unscheduled = rpc.claim_reply(advice.unscheduled).ok_or(EINVAL)?;
+        let Some(unscheduled) = rpc.claim_reply(advice.unscheduled)? else {
+            return Ok(());
+        };
         let terms = Terms {
             unscheduled,
             level: advice.level,
@@ -371,7 +368,7 @@ impl Endpoint {
             Err(e) => {
                 match rpc.session {
                     // Part of the id's records may be sealed: it cannot be used again.
-                    Some(_) => self.forget(&rpc),
+                    Some(_) => self.forget(rpc),
                     None => rpc.unclaim_reply(),
                 }
                 return Err(e);
@@ -383,17 +380,17 @@ impl Endpoint {
         let progress = MsgOut::new(out.stream_length(), unscheduled);
         if !state.core.reply(now_ns(), config, progress) {
             // The client took the request back.
-            return Ok(false);
+            return Ok(());
         }
         state.out = Some(out);
         let level = rpc.transmit_locked(&mut state, self, &way, &mut queue);
         drop(state);
-        trace::message_out(&rpc, "response", 0, length);
+        trace::message_out(rpc, "response", 0, length);
         self.count_sent(Counter::ResponsesSent, records);
         confirm(&advice, &mut queue);
-        self.send_all(&rpc, &way, level, queue);
+        self.send_all(rpc, &way, level, queue);
         self.watch();
-        Ok(true)
+        Ok(())
     }
 
     fn count_sent(&self, message: Counter, records: u32) {
@@ -414,7 +411,7 @@ impl Endpoint {
     }
 
     /// The RPC with `name` that the program knows as `id`.
-    fn find_by_program_id(&self, name: &SockAddr, id: u64) -> Option<Arc<Rpc>> {
+    pub(crate) fn find_request(&self, name: &SockAddr, id: u64) -> Option<Arc<Rpc>> {
         // What looks like a session's tag may also be part of another implementation's id.
         let wire_id = split(id).map_or(id, |(_, wire_id)| wire_id);
         let is_it = |rpc: &Arc<Rpc>| rpc.visible_id == id;

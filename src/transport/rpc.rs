@@ -225,13 +225,18 @@ impl Rpc {
         self.state.lock().gone
     }
 
-    /// If the response is wanted and nobody is making it: how much of it may be sent unasked, if that is `unscheduled` for the peer.
-    /// Given out once.
-    pub(super) fn claim_reply(&self, unscheduled: u32) -> Option<u32> {
+    /// If the response is wanted: how much of it may be sent unasked, if that is `unscheduled` for the peer. Given out once; then, or before the
+    /// request is here, EINVAL.
+    pub(super) fn claim_reply(&self, unscheduled: u32) -> Result<Option<u32>> {
         let mut state = self.state.lock();
-        let wanted = state.core.phase() == core::Phase::InService && !state.replied;
-        state.replied |= wanted;
-        wanted.then(|| state.core.unscheduled_response(unscheduled))
+        if state.gone {
+            return Ok(None);
+        }
+        if state.core.phase() != core::Phase::InService || state.replied {
+            return Err(EINVAL);
+        }
+        state.replied = true;
+        Ok(Some(state.core.unscheduled_response(unscheduled)))
     }
 
     /// Nothing became of the response, and nothing of it was sealed; another one may be made.

@@ -282,6 +282,21 @@ struct homa_recvmsg_args {
  */
 #define SO_HOMA_PADDING 13
 
+/*
+ * int, set and get: with 1, a message sent without a destination and without
+ * control data is the answer to the request that was received last on this
+ * socket, so that a server which takes one request at a time needs no more than
+ * recv() and send(), the quickest calls. Each request can be answered so once;
+ * then, and before the first, and when the socket is connected, too, such a
+ * message is EDESTADDRREQ. When sending failed it can be tried again. The next
+ * request that is received takes the place of one that was not answered. All
+ * else is as ever: control messages answer any request, and requests are sent
+ * with a destination. (A sealed request's answer is sealed.) Threads that
+ * receive on one socket cannot tell whose request is the last one: each needs a
+ * socket of its own, or control messages. Initially 0.
+ */
+#define SO_HOMA_REPLY 14
+
 /**
  * struct homa_rcvbuf_args - the receive pool, for SO_HOMA_RCVBUF
  *

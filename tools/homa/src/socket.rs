@@ -8,7 +8,7 @@ use crate::sys::{self, SendControl};
 use crate::uapi::{
     homa_abort_args, homa_peer, homa_sendmsg_args, homa_tls_key, homa_tls_key_crypto, HOMAIOCABORT,
     HOMA_CMSG_FAILED, HOMA_CMSG_SEALED, HOMA_SENDMSG_PRIVATE, IPPROTO_HOMA, NO_PEER, SOL_TLS,
-    SO_HOMA_SEALED, SO_HOMA_SERVER, TLS_RX, TLS_TX,
+    SO_HOMA_REPLY, SO_HOMA_SEALED, SO_HOMA_SERVER, TLS_RX, TLS_TX,
 };
 use libc::{c_int, sockaddr_storage};
 use std::io::{self, IoSlice};
@@ -152,7 +152,8 @@ impl Socket {
         Ok(args.id)
     }
 
-    /// Send a request with cookie 0 to the peer that the socket is connected to.
+    /// Send a request with cookie 0 to the peer that the socket is connected to; or, after
+    /// [`Socket::set_replying`], the answer to the request that was received last.
     pub fn send(&self, message: &[u8]) -> io::Result<()> {
         sys::send(self.as_fd(), message, 0).map(drop)
     }
@@ -188,7 +189,8 @@ impl Socket {
 
     /// Wait for the next message and forget which RPC it belongs to. A failed RPC is an `Err` here.
     ///
-    /// Enough for a client that has one request at a time.
+    /// Enough for a client that has one request at a time, and for a server that takes one at a time
+    /// ([`Socket::set_replying`]).
     pub fn recv_bytes(&self, buffer: &mut [u8]) -> io::Result<usize> {
         sys::receive(self.as_fd(), buffer, 0)
     }
@@ -278,6 +280,17 @@ impl Socket {
     /// Take requests, or refuse them. [`Socket::bind`] has switched it on.
     pub fn set_server(&self, server: bool) -> io::Result<()> {
         self.set_int(SO_HOMA_SERVER, server)
+    }
+
+    /// From now on [`Socket::send`] answers the request that was received last, once. For servers that
+    /// take one request at a time, with one thread per socket: the quickest way.
+    pub fn set_replying(&self, replying: bool) -> io::Result<()> {
+        self.set_int(SO_HOMA_REPLY, replying)
+    }
+
+    /// Does [`Socket::send`] answer?
+    pub fn replying(&self) -> io::Result<bool> {
+        Ok(sys::int_option(self.as_fd(), IPPROTO_HOMA, SO_HOMA_REPLY)? != 0)
     }
 
     /// Does this socket take requests?

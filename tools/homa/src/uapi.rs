@@ -35,6 +35,7 @@ pub const HOMA_SENDMSG_PRIVATE: u32 = 0x1;
 pub const SO_HOMA_RCVBUF: c_int = 10;
 pub const SO_HOMA_SERVER: c_int = 11;
 pub const SO_HOMA_SEALED: c_int = 12;
+pub const SO_HOMA_REPLY: c_int = 14;
 
 pub const HOMA_RPC_BUF_STALL: u16 = 1;
 pub const HOMA_RPC_PRIVATE: u16 = 2;

@@ -223,6 +223,14 @@ impl HomaServer {
             return serve_pooled(&socket, spec);
         }
         let mut buffer = vec![0; spec.size.max(spec.response)];
+        if spec.api == Api::Plain {
+            explain(self.socket.set_replying(true), "setting SO_HOMA_REPLY")?;
+            ready()?;
+            loop {
+                retry(|| self.socket.recv_bytes(&mut buffer))?;
+                retry(|| self.socket.send(&buffer[..spec.response]))?;
+            }
+        }
         ready()?;
         loop {
             match retry(|| self.socket.recv(&mut buffer))? {
