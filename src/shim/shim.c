@@ -6,6 +6,7 @@
 #include <linux/icmpv6.h>
 #include <linux/interrupt.h>
 #include <linux/mm.h>
+#include <linux/netfilter_bridge.h>
 #include <linux/percpu.h>
 #include <linux/rtnetlink.h>
 #include <linux/sched.h>
@@ -18,7 +19,6 @@
 #include <net/ip6_route.h>
 #include <net/inet_sock.h>
 #include <net/ipv6.h>
-#include <net/rps.h>
 #include <net/route.h>
 #include "shim.h"
 
@@ -187,37 +187,25 @@ void *shim_gro_header(struct sk_buff *skb, unsigned int len)
 	return skb_gro_header(skb, off + len, off);
 }
 
-const struct iphdr *shim_gro_ipv4(const struct sk_buff *skb)
-{
-	return skb->protocol == htons(ETH_P_IP) ? skb_gro_network_header(skb) :
-						  NULL;
-}
-
 /*
- * Does a packet that GRO does not hold go straight to IP, in this softirq?
- * Not to another CPU (RPS), to what its device is a port of, or past programs
- * and rules that may change or redirect it.
+ * The ports of a packet at PREROUTING that may have the route of its flow: none
+ * that has something else already, is somebody else's, or a fragment.
  */
-bool shim_gro_goes_to_ip(const struct sk_buff *skb)
+const void *shim_early_ports(const struct sk_buff *skb, u8 protocol)
 {
-	const struct net_device *dev = skb->dev;
+	bool ours = false;
 
-#ifdef CONFIG_RPS
-	if (static_branch_unlikely(&rps_needed))
-		return false;
-#endif
-#ifdef CONFIG_NET_XGRESS
-	if (rcu_access_pointer(dev->tcx_ingress))
-		return false;
-#endif
-#ifdef CONFIG_NETFILTER_INGRESS
-	if (rcu_access_pointer(dev->nf_hooks_ingress))
-		return false;
-#endif
-	return !rcu_access_pointer(dev->rx_handler) &&
-	       !rcu_access_pointer(dev->xdp_prog) &&
-	       !skb_vlan_tag_present(skb) && !skb_dst(skb) &&
-	       READ_ONCE(dev_net(dev)->ipv4.sysctl_ip_early_demux);
+	if (skb->protocol == htons(ETH_P_IP))
+		ours = ip_hdr(skb)->protocol == protocol &&
+		       ip_hdr(skb)->ihl == 5 && !ip_is_fragment(ip_hdr(skb));
+	else if (skb->protocol == htons(ETH_P_IPV6))
+		ours = ipv6_hdr(skb)->nexthdr == protocol;
+	if (!ours || skb_dst(skb) || skb->sk || skb->pkt_type != PACKET_HOST ||
+	    nf_bridge_info_exists(skb) ||
+	    !READ_ONCE(dev_net(skb->dev)->ipv4.sysctl_ip_early_demux) ||
+	    skb_headlen(skb) < skb_transport_offset(skb) + 4)
+		return NULL;
+	return skb_transport_header(skb);
 }
 
 static DEFINE_PER_CPU(unsigned int, packets_alone);
@@ -243,14 +231,21 @@ struct dst_entry *shim_skb_dst(const struct sk_buff *skb)
 	return skb_dst(skb);
 }
 
-struct dst_entry *shim_hold_local_route(const struct sk_buff *skb)
+struct dst_entry *shim_hold_local_route(const struct sk_buff *skb, u32 *cookie)
 {
 	struct dst_entry *dst = skb_dst(skb);
+	bool local;
 
-	if (!skb_valid_dst(skb) || skb->skb_iif != skb->dev->ifindex ||
-	    dst_rtable(dst)->rt_type != RTN_LOCAL || !dst_hold_safe(dst))
+	if (!skb_valid_dst(skb) || skb->skb_iif != skb->dev->ifindex)
 		return NULL;
-	return dst;
+	if (skb->protocol == htons(ETH_P_IP)) {
+		local = dst_rtable(dst)->rt_type == RTN_LOCAL;
+		*cookie = 0;
+	} else {
+		local = dst_rt6_info(dst)->rt6i_flags & RTF_LOCAL;
+		*cookie = rt6_get_cookie(dst_rt6_info(dst));
+	}
+	return local && dst_hold_safe(dst) ? dst : NULL;
 }
 
 void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,

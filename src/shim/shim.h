@@ -62,15 +62,16 @@ struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp);
 void shim_skb_orphan(struct sk_buff *skb);
 void shim_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
 void *shim_gro_header(struct sk_buff *skb, unsigned int len);
-const struct iphdr *shim_gro_ipv4(const struct sk_buff *skb);
-bool shim_gro_goes_to_ip(const struct sk_buff *skb);
 bool shim_gro_hold(void);
 void shim_gro_joined(void);
-struct dst_entry *shim_skb_dst(const struct sk_buff *skb);
-struct dst_entry *shim_hold_local_route(const struct sk_buff *skb);
 void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,
 			 unsigned int offset);
 void shim_icmp_port_unreachable(struct sk_buff *skb);
+
+/* early.rs */
+const void *shim_early_ports(const struct sk_buff *skb, u8 protocol);
+struct dst_entry *shim_skb_dst(const struct sk_buff *skb);
+struct dst_entry *shim_hold_local_route(const struct sk_buff *skb, u32 *cookie);
 
 /* aead.rs */
 bool shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len);

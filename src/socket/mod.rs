@@ -100,11 +100,15 @@ impl DatagramProtocol for Homa {
         )?;
         // Last: from here on packets find it.
         socket.endpoint.bind_any()?;
+        let Endpoint { sk, ns, .. } = &*socket.endpoint;
+        ns.early_routes.enter::<Self>(sk.net());
         Ok(socket)
     }
 
     fn close(sock: &Arc<Socket>) {
         sock.endpoint.close();
+        let Endpoint { sk, ns, .. } = &*sock.endpoint;
+        ns.early_routes.leave::<Self>(sk.net());
         // An RPC keeps the sock, which keeps this.
         drop(sock.asked.take());
     }

@@ -3,42 +3,53 @@
 //! Routes of packets that arrive, remembered.
 //!
 //! For each packet IP looks up whether it is for this host, unless the packet has a route already. For TCP and UDP it asks the socket for the
-//! route of the last packet ("early demux"); other protocols it cannot ask. So packets of a flow that IP delivered here get that route in
-//! GRO, if they are not held there, and under the same conditions as TCP's: same addresses, ports and device, and the route still counts.
+//! route of the last packet ("early demux"); other protocols it does not know how to ask. So a hook at the end of PREROUTING, the last to see a
+//! packet before that, gives those of a flow that IP delivered here the route that they had then, under TCP's conditions: same addresses, ports
+//! and device, and the route still counts. What filters, NAT, VRFs and tunnels have to say of a packet was said by then.
 //!
-//! Only of packets whose first header is IP's, with ours right behind it: in a tunnel's packet IP first sees other addresses. And nothing must change a packet's way, nor keep it beyond this softirq, between GRO and IP: see `shim_gro_goes_to_ip`.
-//! Filters of IP (PREROUTING) see the packet as ever, and NAT takes the route away if it changes the destination.
+//! The hook is there as long as the namespace has a socket of ours: packets of other protocols pay a look at their header.
 
 use super::{
+    netns::Net,
+    proto::DatagramProtocol,
     rcuslot::{Fresh, Slot},
     skb::Skb,
 };
 use ::core::{
-    mem::size_of,
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use homa_bindings as bindings;
-use kernel::{prelude::*, sync::rcu};
+use kernel::{
+    prelude::*,
+    sync::{new_mutex, rcu, Mutex},
+};
 
 /// Flows that are remembered at most; a power of two.
 const FLOWS: usize = 256;
 
-/// What tells a flow from others; addresses and ports as they are in packets.
+/// What tells a flow from others; ports as they are in packets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Flow {
-    source: u32,
-    dest: u32,
+    addresses: [u64; 4],
     ports: u32,
     device: u32,
 }
 
 impl Flow {
+    /// The flow of a packet that IP has.
+    #[inline(always)]
+    fn of(skb: &Skb, ports: [u8; 4]) -> Self {
+        let addresses = skb.both_addresses();
+        Self { addresses, ports: u32::from_ne_bytes(ports), device: skb.ifindex() }
+    }
+
     /// Where it is remembered. (Who finds flows that share a place only slows those down.)
     #[inline]
     fn place(&self) -> usize {
-        let mixed = (self.source ^ self.ports.rotate_left(16)).wrapping_mul(0x9e37_79b1);
-        (mixed >> 16) as usize & (FLOWS - 1)
+        let [a, b, ..] = self.addresses;
+        let mixed = a ^ b.rotate_left(32) ^ u64::from(self.ports);
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & (FLOWS - 1)
     }
 }
 
@@ -46,10 +57,12 @@ impl Flow {
 ///
 /// # Invariants
 ///
-/// Holds a reference to `dst`, an rtable for local delivery.
+/// Holds a reference to `dst`, a route for local delivery.
 struct Entry {
     flow: Flow,
     dst: NonNull<bindings::dst_entry>,
+    /// With which IPv6 sees whether it still counts.
+    cookie: u32,
     /// Since another flow wanted its place.
     used: AtomicBool,
 }
@@ -66,59 +79,75 @@ impl Drop for Entry {
     }
 }
 
-/// The routes of a namespace's flows: IPv4.
+/// Who needs the hook.
+struct Users {
+    sockets: usize,
+    /// It is there.
+    hooked: bool,
+}
+
+/// The routes of a namespace's flows.
+#[pin_data]
 pub struct EarlyRoutes {
     slots: KVec<Slot<Entry>>,
     /// When (jiffies) a flow was learned last.
     learned: AtomicU64,
+    #[pin]
+    users: Mutex<Users>,
 }
 
 impl EarlyRoutes {
     /// Nothing is known yet. Process context.
-    pub fn new() -> Result<Self> {
-        let mut slots = KVec::with_capacity(FLOWS, GFP_KERNEL)?;
-        for _ in 0..FLOWS {
-            slots.push(Slot::empty(), GFP_KERNEL)?;
-        }
-        Ok(Self { slots, learned: AtomicU64::new(0) })
+    pub fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            slots: {
+                let mut slots = KVec::with_capacity(FLOWS, GFP_KERNEL)?;
+                for _ in 0..FLOWS {
+                    slots.push(Slot::empty(), GFP_KERNEL)?;
+                }
+                slots
+            },
+            learned: AtomicU64::new(0),
+            users <- new_mutex!(Users { sockets: 0, hooked: false }, "homa_early"),
+        })
     }
 
-    /// Gives a packet its route, if that is known: true. Its transport header is `offset` bytes behind `data`, and begins with `ports`.
+    /// A socket of `P` was made in `net`, whose routes these are. Without memory for the hook all goes the long way. Process context.
+    pub fn enter<P: DatagramProtocol>(&self, net: &Net) {
+        let mut users = self.users.lock();
+        if users.sockets == 0 {
+            users.hooked = hooks::add::<P>(net);
+        }
+        users.sockets = users.sockets.saturating_add(1);
+    }
+
+    /// It goes.
+    pub fn leave<P: DatagramProtocol>(&self, net: &Net) {
+        let mut users = self.users.lock();
+        users.sockets = users.sockets.saturating_sub(1);
+        if users.sockets == 0 && ::core::mem::take(&mut users.hooked) {
+            hooks::remove::<P>(net);
+        }
+    }
+
+    /// Gives a packet its route, if that is known: true.
     ///
     /// # Safety
     ///
-    /// `skb` must be a packet in GRO, used by nobody else, that GRO is not going to hold.
-    pub(super) unsafe fn attach(
-        &self,
-        skb: *mut bindings::sk_buff,
-        offset: usize,
-        ports: [u8; 4],
-    ) -> bool {
-        // GRO begins at the first header behind the link layer's.
-        if offset != size_of::<bindings::iphdr>() {
-            return false;
-        }
-        // SAFETY: by the caller's promise; the IP header is not changed, and its device is valid in this softirq.
-        let flow = unsafe {
-            let ip = bindings::shim_gro_ipv4(skb);
-            if ip.is_null() {
-                return false;
-            }
-            let addresses = (*ip).__bindgen_anon_1.__bindgen_anon_1;
-            let (source, dest) = (addresses.saddr, addresses.daddr);
-            let dev = (*skb).__bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev;
-            Flow { source, dest, ports: u32::from_ne_bytes(ports), device: (*dev).ifindex as u32 }
-        };
+    /// `skb` must be a packet in PREROUTING, as `shim_early_ports` allows it, in an RCU section of the softirq in which IP goes on with it (or takes a
+    /// reference to the route).
+    #[cfg(CONFIG_NETFILTER)]
+    unsafe fn attach(&self, skb: *mut bindings::sk_buff, ports: [u8; 4]) -> bool {
+        // SAFETY: by the caller's promise the packet is valid.
+        let flow = Flow::of(unsafe { Skb::from_raw(skb) }, ports);
         let guard = rcu::read_lock();
         let Some(entry) = self.slots.get(flow.place()).and_then(|slot| slot.get(&guard)) else {
             return false;
         };
-        // SAFETY: the entry keeps the route alive. Whoever gets the packet next is IP, in this softirq, which is an RCU section; the entry, and
-        // with it the reference, outlives that.
+        // SAFETY: the entry keeps the route alive, and outlives the RCU section that the packet is in.
         unsafe {
             let good = entry.flow == flow
-                && bindings::shim_dst_check(entry.dst.as_ptr(), 0)
-                && bindings::shim_gro_goes_to_ip(skb);
+                && bindings::shim_dst_check(entry.dst.as_ptr(), entry.cookie);
             if good {
                 if !entry.used.load(Ordering::Relaxed) {
                     entry.used.store(true, Ordering::Relaxed);
@@ -132,14 +161,10 @@ impl EarlyRoutes {
     /// IP delivered `skb`, whose `data` is at its transport header. Softirq.
     #[inline]
     pub fn learn(&self, skb: &Skb) {
-        let Some((source, dest)) = skb.ipv4_addresses() else {
-            return;
-        };
         let Some(ports) = skb.head().first_chunk() else {
             return;
         };
-        let device = skb.ifindex();
-        let flow = Flow { source, dest, ports: u32::from_ne_bytes(*ports), device };
+        let flow = Flow::of(skb, *ports);
         let Some(slot) = self.slots.get(flow.place()) else {
             return;
         };
@@ -166,15 +191,89 @@ impl EarlyRoutes {
         if self.learned.swap(now, Ordering::Relaxed) == now {
             return;
         }
+        let mut cookie = 0;
         // SAFETY: the packet is valid, in an RCU section.
-        let Some(dst) = NonNull::new(unsafe { bindings::shim_hold_local_route(skb.as_raw()) })
-        else {
+        let dst = unsafe { bindings::shim_hold_local_route(skb.as_raw(), &mut cookie) };
+        let Some(dst) = NonNull::new(dst) else {
             return;
         };
         // INVARIANT: that is what it returned.
-        let entry = Entry { flow, dst, used: AtomicBool::new(false) };
+        let entry = Entry { flow, dst, cookie, used: AtomicBool::new(false) };
         if let Ok(entry) = Fresh::new(entry, GFP_ATOMIC) {
             slot.put(entry);
         }
     }
+}
+
+/// The hook, for IPv4 and IPv6.
+#[cfg(CONFIG_NETFILTER)]
+mod hooks {
+    use super::{bindings, DatagramProtocol, Net};
+    use kernel::{error::to_result, ffi::c_void};
+
+    /// What is the same for all namespaces.
+    struct Ops<P>(::core::marker::PhantomData<P>);
+
+    impl<P: DatagramProtocol> Ops<P> {
+        const ALL: &'static [bindings::nf_hook_ops; 2] =
+            &[Self::of(bindings::NFPROTO_IPV4), Self::of(bindings::NFPROTO_IPV6)];
+
+        const fn of(family: u32) -> bindings::nf_hook_ops {
+            let mut ops: bindings::nf_hook_ops = pin_init::zeroed();
+            ops.hook = Some(prerouting::<P>);
+            ops.pf = family as u8;
+            ops.hooknum = bindings::nf_inet_hooks_NF_INET_PRE_ROUTING;
+            ops.priority = i32::MAX;
+            ops
+        }
+    }
+
+    /// False without memory.
+    pub(super) fn add<P: DatagramProtocol>(net: &Net) -> bool {
+        let ops = Ops::<P>::ALL;
+        // SAFETY: the table is constant; the namespace is alive.
+        let added = unsafe { bindings::nf_register_net_hooks(net.as_raw(), ops.as_ptr(), 2) };
+        to_result(added).is_ok()
+    }
+
+    /// Once it was added. (A packet may still be in the hook: whoever unloads the module waits for those, see `Registration::unregister`.)
+    pub(super) fn remove<P: DatagramProtocol>(net: &Net) {
+        // SAFETY: as above.
+        unsafe { bindings::nf_unregister_net_hooks(net.as_raw(), Ops::<P>::ALL.as_ptr(), 2) }
+    }
+
+    /// nf_hookfn.
+    ///
+    /// # Safety
+    ///
+    /// `skb` must be a packet in PREROUTING, in an RCU section, as netfilter calls it.
+    unsafe extern "C" fn prerouting<P: DatagramProtocol>(
+        _: *mut c_void,
+        skb: *mut bindings::sk_buff,
+        state: *const bindings::nf_hook_state,
+    ) -> u32 {
+        // SAFETY: by the caller's promise; what is not NULL points at the ports.
+        unsafe {
+            let ports = bindings::shim_early_ports(skb, P::PROTOCOL).cast::<[u8; 4]>();
+            if !ports.is_null() {
+                let ports = ports.read_unaligned();
+                P::with_early_routes(Net::from_raw((*state).net), |routes| {
+                    routes.attach(skb, ports)
+                });
+            }
+        }
+        bindings::NF_ACCEPT
+    }
+}
+
+/// A kernel without netfilter has no place for it.
+#[cfg(not(CONFIG_NETFILTER))]
+mod hooks {
+    use super::{DatagramProtocol, Net};
+
+    pub(super) fn add<P: DatagramProtocol>(_: &Net) -> bool {
+        false
+    }
+
+    pub(super) fn remove<P: DatagramProtocol>(_: &Net) {}
 }

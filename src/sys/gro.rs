@@ -11,11 +11,10 @@
 //! - [`GroVerdict::Chain`]: the packet stays whole, with its own headers, and goes on the frag_list of the held one:
 //!   [`Skb::take_frag_list`](super::skb::Skb::take_frag_list) takes them apart.
 //!
-//! A packet that is a whole message is not held while nothing came to join such packets lately: then holding only costs. It goes up at
-//! once, with the route of its flow ([`super::early`]).
+//! A packet that is a whole message is not held while nothing came to join such packets lately: then holding only costs.
 
 use super::{
-    proto::{net, DatagramProtocol},
+    proto::DatagramProtocol,
     skb::{Gso, Skb},
 };
 use ::core::{mem::size_of, ptr, slice};
@@ -127,9 +126,6 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
         let payload = Skb::from_raw(skb).len().saturating_sub(payload_at);
         if P::gro_is_whole(header, payload) && !bindings::shim_gro_hold() {
             (*cb(skb)).flush = 1;
-            if let Some(ports) = header.first_chunk() {
-                P::with_early_routes(net(skb), |routes| routes.attach(skb, at, *ports));
-            }
         }
         ptr::null_mut()
     }

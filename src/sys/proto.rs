@@ -7,8 +7,6 @@
 mod calls;
 mod input;
 
-pub(super) use input::net;
-
 use super::{
     addr::Addr,
     early::EarlyRoutes,

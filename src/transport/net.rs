@@ -72,6 +72,7 @@ pub(crate) struct Net {
     #[pin]
     devices: Devices,
     /// Of packets that arrive.
+    #[pin]
     pub(crate) early_routes: EarlyRoutes,
     /// Open sockets by port. A port belongs to one socket, whatever its family or address.
     ports: Table<Endpoint>,
@@ -102,7 +103,7 @@ impl PerNet for Net {
                 link <- new_spinlock_bh!(Link::default(), "homa_link"),
                 scheduled_levels: Atomic::new(u32::from(Learner::new(1).scheduled_levels())),
                 devices <- Devices::new(),
-                early_routes: EarlyRoutes::new()?,
+                early_routes <- EarlyRoutes::new(),
                 ports: Table::new(PORT_BUCKETS, GFP_KERNEL)?,
                 // Ids of an earlier life of this host may still be known to its peers: begin above them, as long as there were
                 // fewer than a million a second. Even, and below what session tags use.

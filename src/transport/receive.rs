@@ -21,7 +21,7 @@ use crate::protocol::msgin::{MsgIn, Range};
 use crate::protocol::rpc::{self as core, Arrival, Data as Verdict, Phase};
 use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{
-    at, Ack, Acks, AnyData, Body, Common, Control, Packet, PacketType, SealedData, DATA_LEN,
+    Ack, Acks, AnyData, Body, Common, Control, Packet, PacketType, SealedData, DATA_LEN,
     MAX_HEADER, SEALED_DATA_LEN,
 };
 use crate::sys::addr::{Family, SockAddr};
@@ -93,10 +93,6 @@ fn one_watched(net: &netns::Net, ns: &Net, skb: SkBuff, first: bool) {
 
 fn dispatch(ns: &Net, skb: SkBuff, first: bool) -> Outcome {
     let head = skb.head();
-    let data = head.get(at::TYPE).is_some_and(|kind| *kind & 0xf == 0);
-    if !data || (head.len() < SEALED_DATA_LEN && head.len() < skb.len()) {
-        return dispatch_copied(ns, skb, first);
-    }
     match AnyData::parse(head, skb.len())? {
         Some((common, data)) => {
             let arrived = Arrived::admit(ns, skb, first, &common, data.packet_type())?;

@@ -305,17 +305,26 @@ pub enum AnyData {
 }
 
 impl AnyData {
-    /// Reads a packet as [`Packet::parse`] does; None if it is a control packet.
+    /// Reads a packet of `len` bytes, of which `head` is the beginning, as [`Packet::parse`] does; None if it is a control packet, or
+    /// its header goes on behind `head`.
     #[inline(always)]
     pub fn parse(head: &[u8], len: usize) -> Result<Option<(Common, Self)>, Malformed> {
-        let start: &[u8; COMMON_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
+        // What is missing here is missing in the packet, or elsewhere.
+        let missing = if head.len() < len { Ok(None) } else { Err(Malformed::Short) };
+        let Some(start) = head.first_chunk::<COMMON_LEN>() else {
+            return missing;
+        };
         match Common::kind(start).ok_or(Malformed::Type)? {
             PacketType::Data => {
-                let head: &[u8; DATA_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
+                let Some(head) = head.first_chunk::<DATA_LEN>() else {
+                    return missing;
+                };
                 Ok(Some((Common::read(head)?, Self::Plain(Data::parse(head, len)?))))
             }
             PacketType::SealedData => {
-                let head: &[u8; SEALED_DATA_LEN] = head.first_chunk().ok_or(Malformed::Short)?;
+                let Some(head) = head.first_chunk::<SEALED_DATA_LEN>() else {
+                    return missing;
+                };
                 let common = Common::read(head)?;
                 let data = SealedData::parse(head, common.sender_id, len)?;
                 Ok(Some((common, Self::Sealed(data))))

@@ -17,7 +17,7 @@ use kernel::{ffi::c_int, prelude::*};
 /// # Safety
 ///
 /// `skb` must be a packet being received, in an RCU section of which `'a` is a part.
-pub(in crate::sys) unsafe fn net<'a>(skb: *mut bindings::sk_buff) -> &'a Net {
+unsafe fn net<'a>(skb: *mut bindings::sk_buff) -> &'a Net {
     // SAFETY: by the caller's promise; a device has a namespace, which RCU keeps.
     unsafe {
         Net::from_raw((*(*skb).__bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev).nd_net.net)

@@ -49,13 +49,16 @@ impl Skb {
         unsafe { start.cast::<[u8; N]>().read_unaligned() }
     }
 
-    /// Source and destination, as they are in the header, if IPv4 carried it.
-    #[inline]
-    pub(in crate::sys) fn ipv4_addresses(&self) -> Option<(u32, u32)> {
-        let addresses: [u8; 8] = self.ip_bytes(12);
-        let (source, dest) = addresses.split_first_chunk()?;
-        let dest = u32::from_ne_bytes(dest.try_into().ok()?);
-        (self.family() == Family::V4).then_some((u32::from_ne_bytes(*source), dest))
+    /// Both addresses as they are in the header, for comparing.
+    #[inline(always)]
+    pub(in crate::sys) fn both_addresses(&self) -> [u64; 4] {
+        match self.family() {
+            Family::V4 => [u64::from_ne_bytes(self.ip_bytes(12)), 0, 0, 0],
+            Family::V6 => {
+                let word = |at| u64::from_ne_bytes(self.ip_bytes(at));
+                [word(8), word(16), word(24), word(32)]
+            }
+        }
     }
 
     /// The source address.
