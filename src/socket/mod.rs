@@ -6,8 +6,8 @@
 //! [`recv`] are the messages, [`pool`] the receive pool, [`options`] and [`ioctl`] what they are called.
 //! The work is done by the socket's [`Endpoint`].
 
+use crate::sys::relaxed::Relaxed;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
 use crate::observe::counters::Counter;
@@ -43,9 +43,9 @@ pub(crate) struct Socket {
     #[pin]
     pool: Mutex<Option<Pool>>,
     /// There is one. Written under the lock, once: nobody takes a pool away.
-    pooled: Atomic<bool>,
+    pooled: Relaxed<bool>,
     /// Messages without a destination are answers to `asked`.
-    replies: Atomic<bool>,
+    replies: Relaxed<bool>,
     /// The last request that the program got and did not answer, if it wants that to be kept.
     asked: ArcCell<Rpc>,
     /// What was wrong in the last call that failed.
@@ -57,13 +57,13 @@ impl Socket {
     /// Does it receive into a pool?
     #[inline]
     fn is_pooled(&self) -> bool {
-        self.pooled.load(Relaxed)
+        self.pooled.load()
     }
 
     /// Are messages without a destination answers?
     #[inline]
     fn is_replying(&self) -> bool {
-        self.replies.load(Relaxed)
+        self.replies.load()
     }
 
     /// `error`, which HOMAIOCINFO will tell in these words.
@@ -91,8 +91,8 @@ impl DatagramProtocol for Homa {
             try_pin_init!(Socket {
                 endpoint,
                 pool <- new_mutex!(None, "homa_pool"),
-                pooled: Atomic::new(false),
-                replies: Atomic::new(false),
+                pooled: Relaxed::new(false),
+                replies: Relaxed::new(false),
                 asked: ArcCell::empty(),
                 words <- new_mutex!("", "homa_words"),
             }),

@@ -3,7 +3,6 @@
 //! setsockopt and getsockopt: our own level, and kTLS's for keys.
 
 use kernel::prelude::*;
-use kernel::sync::atomic::Relaxed;
 
 use super::names::destination;
 use super::pool::Pool;
@@ -32,7 +31,7 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
                 return Err(sock.because(EBUSY, "the socket has a receive pool already"));
             }
             *slot = Some(pool);
-            sock.pooled.store(true, Relaxed);
+            sock.pooled.store(true);
             Ok(())
         }
         (SOL_HOMA, SO_HOMA_SERVER) => {
@@ -60,7 +59,7 @@ pub(super) fn set(sock: &Socket, level: i32, name: i32, value: &OptVal<'_>) -> R
                 on @ 0..=1 => on == 1,
                 _ => return Err(sock.because(EINVAL, "SO_HOMA_REPLY is 0 or 1")),
             };
-            sock.replies.store(on, Relaxed);
+            sock.replies.store(on);
             if !on {
                 drop(sock.asked.take());
             }

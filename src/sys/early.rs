@@ -29,7 +29,6 @@ use kernel::{
 const FLOWS: usize = 256;
 
 /// What tells a flow from others; ports as they are in packets.
-#[derive(Clone, Copy, PartialEq, Eq)]
 struct Flow {
     addresses: [u64; 4],
     ports: u32,
@@ -42,6 +41,15 @@ impl Flow {
     fn of(skb: &Skb, ports: [u8; 4]) -> Self {
         let addresses = skb.both_addresses();
         Self { addresses, ports: u32::from_ne_bytes(ports), device: skb.ifindex() }
+    }
+
+    /// Are they one? (`==` of an array is a call.)
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        let [a, b, c, d] = self.addresses;
+        let [e, f, g, h] = other.addresses;
+        let same = (self.ports, self.device) == (other.ports, other.device);
+        same && (a ^ e) | (b ^ f) | (c ^ g) | (d ^ h) == 0
     }
 
     /// Where it is remembered. (Who finds flows that share a place only slows those down.)
@@ -146,8 +154,8 @@ impl EarlyRoutes {
         };
         // SAFETY: the entry keeps the route alive, and outlives the RCU section that the packet is in.
         unsafe {
-            let good = entry.flow == flow
-                && bindings::shim_dst_check(entry.dst.as_ptr(), entry.cookie);
+            let good =
+                entry.flow.is(&flow) && bindings::shim_dst_check(entry.dst.as_ptr(), entry.cookie);
             if good {
                 if !entry.used.load(Ordering::Relaxed) {
                     entry.used.store(true, Ordering::Relaxed);
@@ -172,7 +180,7 @@ impl EarlyRoutes {
         let entry = slot.get(&guard);
         // SAFETY: the packet is valid, in an RCU section.
         let dst = unsafe { bindings::shim_skb_dst(skb.as_raw()) };
-        if entry.is_none_or(|entry| entry.flow != flow || entry.dst.as_ptr() != dst) {
+        if entry.is_none_or(|entry| !entry.flow.is(&flow) || entry.dst.as_ptr() != dst) {
             self.learn_new(skb, slot, entry, flow);
         }
     }
@@ -180,7 +188,7 @@ impl EarlyRoutes {
     #[cold]
     fn learn_new(&self, skb: &Skb, slot: &Slot<Entry>, entry: Option<&Entry>, flow: Flow) {
         // Who is in use stays, the first time.
-        let others = entry.filter(|entry| entry.flow != flow);
+        let others = entry.filter(|entry| !entry.flow.is(&flow));
         if others.is_some_and(|entry| entry.used.swap(false, Ordering::Relaxed)) {
             return;
         }

@@ -38,6 +38,7 @@ pub mod procfs;
 pub mod proto;
 pub mod rand;
 pub mod rcuslot;
+pub mod relaxed;
 pub mod route;
 pub mod secret;
 pub mod skb;

@@ -10,8 +10,8 @@
 //! Locks: `ids`, `replay` and `control` are leaves; no other lock is taken under them. Those of the keys are
 //! in [`rings`], and taken under none of these, but under `installing`.
 
+use crate::sys::relaxed::Relaxed;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
 use crate::observe::counters::Counter;
@@ -82,14 +82,14 @@ pub(crate) struct Session {
     tx: SendKeys,
     #[pin]
     rx: ReceiveKeys,
-    unproven: Atomic<u32>,
+    unproven: Relaxed<u32>,
     /// Whoever sets a key.
     #[pin]
     installing: Mutex<()>,
     /// Nothing may be sent any more, as too much did not open, until there is another key.
-    worn: Atomic<bool>,
+    worn: Relaxed<bool>,
     /// A key is half used up, of which the program was not told.
-    due: Atomic<bool>,
+    due: Relaxed<bool>,
     #[pin]
     ids: SpinLockBh<Ids>,
     #[pin]
@@ -112,10 +112,10 @@ impl Session {
                 tag,
                 tx <- SendKeys::new(),
                 rx <- ReceiveKeys::new(),
-                unproven: Atomic::new(0),
+                unproven: Relaxed::new(0),
                 installing <- new_mutex!((), "homa_installing"),
-                worn: Atomic::new(false),
-                due: Atomic::new(false),
+                worn: Relaxed::new(false),
+                due: Relaxed::new(false),
                 ids <- new_spinlock_bh!(Ids::new(), "homa_ids"),
                 replay <- new_spinlock_bh!(ReplayWindow::new(), "homa_replay"),
                 control <- new_spinlock_bh!(control, "homa_control"),
@@ -174,13 +174,13 @@ impl Session {
         }
         match direction {
             Direction::Tx => self.tx.install(keys),
-            Direction::Rx => self.rx.install(keys, || self.worn.store(false, Relaxed)),
+            Direction::Rx => self.rx.install(keys, || self.worn.store(false)),
         }
     }
 
     /// Takes what a message of these records needs of `keys`, before it is sealed. EKEYEXPIRED.
     pub(crate) fn take(&self, keys: &Keys, layout: &Layout) -> Result {
-        if self.worn.load(Relaxed) {
+        if self.worn.load() {
             return Err(EKEYEXPIRED);
         }
         // The bytes, the content type, and one block for the tag: at most.
@@ -202,26 +202,26 @@ impl Session {
     #[inline]
     fn note(&self, keys: &Keys) {
         if keys.usage().is_due() {
-            self.due.store(true, Relaxed);
+            self.due.store(true);
         }
     }
 
     /// Is there something to [`tell`](Self::tell)?
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        self.due.load(Relaxed)
+        self.due.load()
     }
 
     /// Hands `report` what the program should know about the keys; what it returns false for comes again.
     #[cold]
     pub(crate) fn tell(&self, mut report: impl FnMut(Notice) -> bool) {
-        self.due.store(false, Relaxed);
+        self.due.store(false);
         let guard = rcu::read_lock();
         let mut tell = |keys: &Keys, direction| {
             let notice = keys.usage().notice(direction);
             if notice.is_some_and(|notice| !report(notice)) {
                 keys.usage().was_not_told();
-                self.due.store(true, Relaxed);
+                self.due.store(true);
             }
         };
         if let Some(keys) = self.tx.get(&guard) {
@@ -232,7 +232,7 @@ impl Session {
 
     #[cold]
     fn wear_out(&self, epoch: Epoch) {
-        self.rx.if_newest(epoch, || self.worn.store(true, Relaxed));
+        self.rx.if_newest(epoch, || self.worn.store(true));
     }
 
     /// An id for a request, and its distance from the floor.
@@ -278,7 +278,7 @@ impl Session {
 
     /// One more request of which nothing is authenticated; none if there are too many.
     pub(crate) fn admit_unproven(self: &Arc<Self>) -> Option<Unproven> {
-        let before = self.unproven.fetch_add(1u32, Relaxed);
+        let before = self.unproven.fetch_add(1u32);
         let request = Unproven(self.clone());
         (before < MAX_UNPROVEN).then_some(request)
     }
@@ -324,7 +324,7 @@ pub(crate) struct Unproven(Arc<Session>);
 
 impl Drop for Unproven {
     fn drop(&mut self) {
-        self.0.unproven.fetch_sub(1u32, Relaxed);
+        self.0.unproven.fetch_sub(1u32);
     }
 }
 

@@ -3,8 +3,8 @@
 //! How far a key was used, and how far it may be: RFC 8446, section 5.5, for what is sealed; RFC 9147, section 4.5.3, for what does
 //! not open, which datagrams can go on with.
 
+use crate::sys::relaxed::Relaxed;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 
 use super::Direction;
 
@@ -37,16 +37,16 @@ pub(crate) struct Notice {
 #[repr(align(64))]
 pub(super) struct Usage {
     limits: Limits,
-    blocks: Atomic<u64>,
-    failures: Atomic<u64>,
-    told: Atomic<bool>,
+    blocks: Relaxed<u64>,
+    failures: Relaxed<u64>,
+    told: Relaxed<bool>,
 }
 
 impl Usage {
     /// Of a new key.
     pub(super) fn new(limits: Limits) -> Self {
-        let (blocks, failures) = (Atomic::new(0), Atomic::new(0));
-        Self { limits, blocks, failures, told: Atomic::new(false) }
+        let (blocks, failures) = (Relaxed::new(0), Relaxed::new(0));
+        Self { limits, blocks, failures, told: Relaxed::new(false) }
     }
 
     /// Takes `blocks`, before they are sealed. EKEYEXPIRED, and nothing is taken, if there are not so many.
@@ -64,9 +64,9 @@ impl Usage {
 
     #[inline]
     fn take_within(&self, blocks: u64, limit: u64) -> Result {
-        let before = self.blocks.fetch_add(blocks, Relaxed);
+        let before = self.blocks.fetch_add(blocks);
         if before.saturating_add(blocks) > limit {
-            self.blocks.fetch_sub(blocks, Relaxed);
+            self.blocks.fetch_sub(blocks);
             return Err(EKEYEXPIRED);
         }
         Ok(())
@@ -75,30 +75,30 @@ impl Usage {
     /// One more did not open.
     #[cold]
     pub(super) fn failed(&self) {
-        self.failures.fetch_add(1u64, Relaxed);
+        self.failures.fetch_add(1u64);
     }
 
     /// Has so much failed to open that nothing may be opened any more?
     #[inline]
     pub(super) fn is_worn(&self) -> bool {
-        self.failures.load(Relaxed) >= self.limits.failures
+        self.failures.load() >= self.limits.failures
     }
 
     /// Has half of what it may seal been sealed, or half of what may fail to open failed, and nobody was told?
     #[inline]
     pub(super) fn is_due(&self) -> bool {
-        let half = self.blocks.load(Relaxed) >= self.limits.blocks >> 1
-            || self.failures.load(Relaxed) >= self.limits.failures >> 1;
-        half && !self.told.load(Relaxed)
+        let half = self.blocks.load() >= self.limits.blocks >> 1
+            || self.failures.load() >= self.limits.failures >> 1;
+        half && !self.told.load()
     }
 
     /// What is to be told of it, and was not; once, unless [`was_not_told`](Self::was_not_told).
     pub(super) fn notice(&self, direction: Direction) -> Option<Notice> {
         let (used, limit) = match direction {
-            Direction::Tx => (self.blocks.load(Relaxed), self.limits.blocks),
-            Direction::Rx => (self.failures.load(Relaxed), self.limits.failures),
+            Direction::Tx => (self.blocks.load(), self.limits.blocks),
+            Direction::Rx => (self.failures.load(), self.limits.failures),
         };
-        if used < limit >> 1 || self.told.xchg(true, Relaxed) {
+        if used < limit >> 1 || self.told.swap(true) {
             return None;
         }
         Some(Notice { direction, used, limit })
@@ -106,7 +106,7 @@ impl Usage {
 
     /// The notice could not be delivered.
     pub(super) fn was_not_told(&self) {
-        self.told.store(false, Relaxed);
+        self.told.store(false);
     }
 }
 

@@ -2,9 +2,9 @@
 
 //! A socket's transport half: its peers, its RPCs, and those that are ready for the program.
 
+use crate::sys::relaxed::Relaxed;
 use kernel::list::{List, ListArc};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
 use super::grants;
@@ -55,13 +55,13 @@ pub(crate) struct Endpoint {
     pub(crate) sk: SockRef,
     /// Its namespace.
     pub(crate) ns: Arc<Net>,
-    port: Atomic<u32>,
-    server: Atomic<bool>,
-    sealed_only: Atomic<bool>,
+    port: Relaxed<u32>,
+    server: Relaxed<bool>,
+    sealed_only: Relaxed<bool>,
     /// Sealed messages are padded to a multiple of this.
-    padding: Atomic<u32>,
-    closed: Atomic<bool>,
-    next_tag: Atomic<u32>,
+    padding: Relaxed<u32>,
+    closed: Relaxed<bool>,
+    next_tag: Relaxed<u32>,
     pub(super) peers: Table<Peer>,
     pub(super) rpcs: Table<Rpc>,
     /// What was the last RPC that went.
@@ -70,7 +70,7 @@ pub(crate) struct Endpoint {
     #[pin]
     ready: SpinLockBh<List<Rpc>>,
     /// There are some. Written under the lock.
-    some_ready: Atomic<bool>,
+    some_ready: Relaxed<bool>,
     /// What the program should know about keys.
     #[pin]
     pub(crate) notices: Notices,
@@ -85,17 +85,17 @@ impl Endpoint {
             try_pin_init!(Self {
                 sk,
                 ns,
-                port: Atomic::new(0),
-                server: Atomic::new(false),
-                sealed_only: Atomic::new(false),
-                padding: Atomic::new(0),
-                closed: Atomic::new(false),
-                next_tag: Atomic::new(1),
+                port: Relaxed::new(0),
+                server: Relaxed::new(false),
+                sealed_only: Relaxed::new(false),
+                padding: Relaxed::new(0),
+                closed: Relaxed::new(false),
+                next_tag: Relaxed::new(1),
                 peers: Table::new(BUCKETS, GFP_KERNEL)?,
                 rpcs: Table::new(BUCKETS, GFP_KERNEL)?,
                 spare: Spare::new(),
                 ready <- new_spinlock_bh!(List::new(), "homa_ready"),
-                some_ready: Atomic::new(false),
+                some_ready: Relaxed::new(false),
                 notices <- Notices::new(),
                 timer <- Timer::new(),
             }),
@@ -108,11 +108,11 @@ impl Endpoint {
     /// Its port; 0 before it has one.
     #[inline]
     pub(crate) fn port(&self) -> u16 {
-        self.port.load(Relaxed) as u16
+        self.port.load() as u16
     }
 
     fn set_port(&self, port: u16) {
-        self.port.store(u32::from(port), Relaxed);
+        self.port.store(u32::from(port));
         self.sk.set_local_port(port);
     }
 
@@ -141,37 +141,37 @@ impl Endpoint {
 
     /// Does it take requests?
     pub(crate) fn is_server(&self) -> bool {
-        self.server.load(Relaxed)
+        self.server.load()
     }
 
     /// Decides whether it takes requests.
     pub(crate) fn set_server(&self, on: bool) {
-        self.server.store(on, Relaxed);
+        self.server.store(on);
     }
 
     /// How the lengths of sealed messages are hidden.
     pub(crate) fn padding(&self) -> Padding {
-        Padding::to_multiple_of(self.padding.load(Relaxed)).unwrap_or_default()
+        Padding::to_multiple_of(self.padding.load()).unwrap_or_default()
     }
 
     /// Decides how.
     pub(crate) fn set_padding(&self, padding: Padding) {
-        self.padding.store(padding.multiple(), Relaxed);
+        self.padding.store(padding.multiple());
     }
 
     /// Does it refuse plain messages?
     pub(crate) fn is_sealed_only(&self) -> bool {
-        self.sealed_only.load(Relaxed)
+        self.sealed_only.load()
     }
 
     /// Decides whether it refuses plain messages.
     pub(crate) fn set_sealed_only(&self, on: bool) {
-        self.sealed_only.store(on, Relaxed);
+        self.sealed_only.store(on);
     }
 
     /// Has it been closed or shut down?
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Relaxed)
+        self.closed.load()
     }
 
     /// The peer called `name`, if it is remembered.
@@ -484,7 +484,7 @@ impl Endpoint {
         if let Some(entry) = ListArc::try_from_arc_or_drop(rpc.clone()) {
             let mut ready = self.ready.lock();
             ready.push_back(entry);
-            self.some_ready.store(true, Relaxed);
+            self.some_ready.store(true);
         }
         self.sk.data_ready();
     }
@@ -497,7 +497,7 @@ impl Endpoint {
         }
         let mut ready = self.ready.lock();
         let next = ready.pop_front();
-        self.some_ready.store(!ready.is_empty(), Relaxed);
+        self.some_ready.store(!ready.is_empty());
         next.map(ListArc::into_arc)
     }
 
@@ -515,7 +515,7 @@ impl Endpoint {
         if let Some(entry) = ListArc::try_from_arc_or_drop(rpc.clone()) {
             let mut ready = self.ready.lock();
             ready.push_front(entry);
-            self.some_ready.store(true, Relaxed);
+            self.some_ready.store(true);
         }
     }
 
@@ -523,7 +523,7 @@ impl Endpoint {
     /// and one between making an RPC ready and looking who waits (`data_ready`).
     #[inline]
     pub(crate) fn has_ready(&self) -> bool {
-        self.some_ready.load(Relaxed)
+        self.some_ready.load()
     }
 
     /// [`Self::forget`], when the other end has all that it needs: the next RPC may have the memory. `now` is asked at a server only.
@@ -637,7 +637,7 @@ impl Endpoint {
         let session = match peer.session() {
             Some(session) => session,
             None => {
-                let tag = self.next_tag.fetch_add(1u32, Relaxed);
+                let tag = self.next_tag.fetch_add(1u32);
                 let tag = u16::try_from(tag).ok().and_then(SessionTag::new).ok_or(ENOSPC)?;
                 peer.session_or_insert(Session::new(tag)?)
             }
@@ -684,14 +684,14 @@ impl Endpoint {
 
     /// shutdown(2): no more RPCs; whoever waits learns it.
     pub(crate) fn shut_down(&self) {
-        self.closed.store(true, Relaxed);
+        self.closed.store(true);
         self.abort_matching(ESHUTDOWN, |_| true);
         self.sk.wake_all_readers();
     }
 
     /// close(2): nobody can find it any more, and it keeps nothing.
     pub(crate) fn close(self: &Arc<Self>) {
-        self.closed.store(true, Relaxed);
+        self.closed.store(true);
         self.ns.release_port(self, self.port());
         self.timer.cancel_sync();
         self.rpcs.drain(|rpc| {

@@ -2,8 +2,8 @@
 
 //! One network namespace: its sockets by port, its counters, its settings.
 
+use crate::sys::relaxed::Relaxed;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::{new_mutex, rcu, Arc, ArcBorrow, Mutex};
 
 use super::endpoint::Endpoint;
@@ -62,9 +62,9 @@ pub(crate) struct Net {
     #[pin]
     learner: SpinLockBh<Learner>,
     /// The version of the cutoffs that senders should have; 0: none.
-    cutoff_version: Atomic<u32>,
+    cutoff_version: Relaxed<u32>,
     /// Priorities for granted bytes.
-    scheduled_levels: Atomic<u32>,
+    scheduled_levels: Relaxed<u32>,
     /// The speed of the device that was asked last.
     #[pin]
     link: SpinLockBh<Link>,
@@ -77,7 +77,7 @@ pub(crate) struct Net {
     /// Open sockets by port. A port belongs to one socket, whatever its family or address.
     ports: Table<Endpoint>,
     /// The next plain RPC id. Plain ids are unique among all sockets of the namespace.
-    next_id: Atomic<u64>,
+    next_id: Relaxed<u64>,
     /// Gone when the namespace is, even if a socket's last packet still refers to us.
     #[pin]
     files: Mutex<Option<Files>>,
@@ -99,15 +99,15 @@ impl PerNet for Net {
                 grants <- new_spinlock_bh!(Grants::new(Limits::DEFAULT), "homa_grants"),
                 // The versions of an earlier life of this host may still be known to its peers: begin anywhere.
                 learner <- new_spinlock_bh!(Learner::new(rand::u64() as u16 | 1), "homa_learner"),
-                cutoff_version: Atomic::new(0),
+                cutoff_version: Relaxed::new(0),
                 link <- new_spinlock_bh!(Link::default(), "homa_link"),
-                scheduled_levels: Atomic::new(u32::from(Learner::new(1).scheduled_levels())),
+                scheduled_levels: Relaxed::new(u32::from(Learner::new(1).scheduled_levels())),
                 devices <- Devices::new(),
                 early_routes <- EarlyRoutes::new(),
                 ports: Table::new(PORT_BUCKETS, GFP_KERNEL)?,
                 // Ids of an earlier life of this host may still be known to its peers: begin above them, as long as there were
                 // fewer than a million a second. Even, and below what session tags use.
-                next_id: Atomic::new((real_ns() / 512) & ((1 << 47) - 1) & !1 | 256),
+                next_id: Relaxed::new((real_ns() / 512) & ((1 << 47) - 1) & !1 | 256),
                 files <- new_mutex!(None, "homa_files"),
             }),
             GFP_KERNEL,
@@ -200,15 +200,15 @@ impl Net {
     fn learn_slow(&self, length: u32, incoming: u32) {
         let mut learner = self.learner.lock();
         if learner.message(length, incoming) {
-            self.cutoff_version.store(u32::from(learner.cutoffs().version), Relaxed);
-            self.scheduled_levels.store(u32::from(learner.scheduled_levels()), Relaxed);
+            self.cutoff_version.store(u32::from(learner.cutoffs().version));
+            self.scheduled_levels.store(u32::from(learner.scheduled_levels()));
         }
     }
 
     /// Are there cutoffs that whoever says to know `version` does not know?
     #[inline]
     pub(super) fn has_other_cutoffs(&self, version: u16) -> bool {
-        let ours = self.cutoff_version.load(Relaxed);
+        let ours = self.cutoff_version.load();
         ours != 0 && ours != u32::from(version)
     }
 
@@ -219,12 +219,12 @@ impl Net {
 
     /// How many priorities there are for granted bytes: the lowest ones.
     pub(super) fn scheduled_levels(&self) -> u8 {
-        self.scheduled_levels.load(Relaxed) as u8
+        self.scheduled_levels.load() as u8
     }
 
     /// A fresh id for a plain request.
     pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(2u64, Relaxed)
+        self.next_id.fetch_add(2u64)
     }
 
     /// The socket that has `port`.

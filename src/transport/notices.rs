@@ -4,8 +4,8 @@
 //!
 //! The lock is a leaf.
 
+use crate::sys::relaxed::Relaxed;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 
 use crate::sys::addr::SockAddr;
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
@@ -19,7 +19,7 @@ const MAX: usize = 4096;
 pub(crate) struct Notices {
     #[pin]
     list: SpinLockBh<KVec<(SockAddr, Notice)>>,
-    any: Atomic<bool>,
+    any: Relaxed<bool>,
 }
 
 impl Notices {
@@ -27,14 +27,14 @@ impl Notices {
     pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             list <- new_spinlock_bh!(KVec::new(), "homa_notices"),
-            any: Atomic::new(false),
+            any: Relaxed::new(false),
         })
     }
 
     /// Are there any?
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.any.load(Relaxed)
+        self.any.load()
     }
 
     /// Keeps one; false if there is no room.
@@ -43,7 +43,7 @@ impl Notices {
         if list.len() >= MAX || list.push((name, notice), GFP_ATOMIC).is_err() {
             return false;
         }
-        self.any.store(true, Relaxed);
+        self.any.store(true);
         true
     }
 
@@ -62,14 +62,14 @@ impl Notices {
                 *slot = last;
             }
         }
-        self.any.store(!list.is_empty(), Relaxed);
+        self.any.store(!list.is_empty());
     }
 
     /// The next one.
     pub(crate) fn next(&self) -> Option<(SockAddr, Notice)> {
         let mut list = self.list.lock();
         let next = list.remove(0).ok();
-        self.any.store(!list.is_empty(), Relaxed);
+        self.any.store(!list.is_empty());
         next
     }
 }

@@ -2,8 +2,8 @@
 
 //! The other end: what a socket remembers about one remote address and port.
 
+use crate::sys::relaxed::Relaxed;
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
 use super::endpoint::Endpoint;
@@ -33,9 +33,9 @@ pub(crate) struct Peer {
     local: Addr,
     ns: Arc<Net>,
     /// RPCs with it, and calls that are about to use it.
-    uses: Atomic<u32>,
+    uses: Relaxed<u32>,
     /// There is a session: nothing may go there in clear any more.
-    sealed: Atomic<bool>,
+    sealed: Relaxed<bool>,
     #[pin]
     state: SpinLockBh<State>,
 }
@@ -164,8 +164,8 @@ impl Peer {
                 local,
                 ns: ns.clone(),
                 // Whoever makes it uses it.
-                uses: Atomic::new(1),
-                sealed: Atomic::new(false),
+                uses: Relaxed::new(1),
+                sealed: Relaxed::new(false),
                 state <- new_spinlock_bh!(state, "homa_peer"),
             }),
             GFP_ATOMIC,
@@ -239,14 +239,14 @@ impl Peer {
     /// The session with it; `session` becomes it if there is none.
     pub(crate) fn session_or_insert(&self, session: Arc<Session>) -> Arc<Session> {
         let mut state = self.state.lock();
-        self.sealed.store(true, Relaxed);
+        self.sealed.store(true);
         state.session.get_or_insert(session).clone()
     }
 
     /// Is there a session with it?
     #[inline]
     pub(crate) fn is_sealed(&self) -> bool {
-        self.sealed.load(Relaxed)
+        self.sealed.load()
     }
 
     /// The response of the RPC `id` arrived: what that says about the peer. Returns ids for an ACK packet
@@ -411,22 +411,22 @@ impl Peer {
     /// One more refers to it. For whoever found it in the table: under the bucket's lock, so that it is not
     /// forgotten meanwhile.
     pub(super) fn enter(&self) {
-        self.uses.add(1, Relaxed);
+        self.uses.fetch_add(1);
     }
 
     /// One less.
     pub(super) fn leave(&self) {
-        self.uses.fetch_sub(1u32, Relaxed);
+        self.uses.fetch_sub(1u32);
     }
 
     /// How many RPCs (and calls) refer to it.
     pub(super) fn use_count(&self) -> u32 {
-        self.uses.load(Relaxed)
+        self.uses.load()
     }
 
     /// May it be forgotten?
     pub(super) fn is_idle(&self) -> bool {
-        self.uses.load(Relaxed) == 0 && !self.is_sealed()
+        self.uses.load() == 0 && !self.is_sealed()
     }
 }
 

@@ -2,9 +2,9 @@
 
 //! One RPC: the core's state machine and the packets that belong to it, behind one lock.
 
+use crate::sys::relaxed::Relaxed;
 use kernel::list::{impl_list_arc_safe, impl_list_item, AtomicTracker, ListLinks, TryNewListArc};
 use kernel::prelude::*;
-use kernel::sync::atomic::{Atomic, Relaxed};
 use kernel::sync::Arc;
 
 use super::endpoint::Endpoint;
@@ -47,7 +47,7 @@ pub(crate) struct Rpc {
     /// Whose receive buffer `charged` is taken from.
     sk: SockRef,
     /// Bytes of the socket's receive buffer that are reserved for the incoming message. Grows under the state's lock.
-    charged: Atomic<usize>,
+    charged: Relaxed<usize>,
     #[pin]
     tracker: AtomicTracker,
     #[pin]
@@ -165,7 +165,7 @@ impl Rpc {
                 hash,
                 ns: ns.clone(),
                 sk: endpoint.sk.clone(),
-                charged: Atomic::new(charged),
+                charged: Relaxed::new(charged),
                 tracker <- AtomicTracker::new(),
                 links <- ListLinks::new(),
                 state <- new_spinlock_bh!(state, "homa_rpc"),
@@ -297,7 +297,7 @@ impl Rpc {
         let bytes = Self::charge_for(length);
         let ok = self.sk.charge_rmem(bytes);
         if ok {
-            self.charged.add(bytes, Relaxed);
+            self.charged.fetch_add(bytes);
         }
         ok
     }
@@ -310,13 +310,13 @@ impl Rpc {
             return;
         }
         self.sk.force_charge_rmem(bytes);
-        self.charged.add(bytes, Relaxed);
+        self.charged.fetch_add(bytes);
     }
 
     /// Is anything reserved for the incoming message?
     #[inline]
     pub(super) fn is_charged(&self) -> bool {
-        self.charged.load(Relaxed) != 0
+        self.charged.load() != 0
     }
 
     /// Gives back what the incoming message reserved.
@@ -325,7 +325,7 @@ impl Rpc {
         if !self.is_charged() {
             return;
         }
-        let charged = self.charged.xchg(0, Relaxed);
+        let charged = self.charged.swap(0);
         if charged != 0 {
             self.sk.uncharge_rmem(charged);
         }
