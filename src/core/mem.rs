@@ -101,14 +101,15 @@ mod backend {
 
 /// A growable array of `T`; dereferences to a slice.
 pub struct Vec<T> {
-    raw: backend::Raw<T>,
+    /// None before there is memory: most stay without, and the kernel's vector calls the allocator even to free none.
+    raw: Option<backend::Raw<T>>,
 }
 
 impl<T> Vec<T> {
     /// An empty array, without memory.
     #[inline]
     pub const fn new() -> Self {
-        Self { raw: backend::new() }
+        Self { raw: None }
     }
 
     /// An empty array with room for `capacity` elements.
@@ -121,18 +122,18 @@ impl<T> Vec<T> {
     /// The number of elements that fit without another allocation.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.raw.capacity()
+        self.raw.as_ref().map_or(0, |raw| raw.capacity())
     }
 
     /// Makes room for `additional` more elements; after that, so many `push` or `insert` succeed.
     pub fn reserve(&mut self, additional: usize) -> Result<(), AllocError> {
-        backend::reserve(&mut self.raw, additional)
+        backend::reserve(self.raw.get_or_insert_with(backend::new), additional)
     }
 
     /// Appends `value`.
     #[inline]
     pub fn push(&mut self, value: T) -> Result<(), AllocError> {
-        backend::push(&mut self.raw, value)
+        backend::push(self.raw.get_or_insert_with(backend::new), value)
     }
 
     /// Puts `value` at `index` and moves what follows; an `index` past the end appends.
@@ -146,7 +147,7 @@ impl<T> Vec<T> {
     /// Takes the last element out.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
-        self.raw.pop()
+        self.raw.as_mut()?.pop()
     }
 
     /// Takes the element at `index` out and moves what follows; `None` past the end.
@@ -170,29 +171,33 @@ impl<T> Vec<T> {
 
     /// Drops the elements from `len` on; does nothing if there are none.
     pub fn truncate(&mut self, len: usize) {
-        self.raw.truncate(len);
+        if let Some(raw) = &mut self.raw {
+            raw.truncate(len);
+        }
     }
 
     /// Drops all elements and keeps the memory.
     pub fn clear(&mut self) {
-        self.raw.clear();
+        self.truncate(0);
     }
 
     /// Keeps the elements for which `keep` says so, in order.
     pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
-        retain(&mut self.raw, keep);
+        if let Some(raw) = &mut self.raw {
+            retain(raw, keep);
+        }
     }
 
     /// The elements.
     #[inline]
     pub fn as_slice(&self) -> &[T] {
-        &self.raw
+        self.raw.as_deref().unwrap_or_default()
     }
 
     /// The elements, to be changed.
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        &mut self.raw
+        self.raw.as_deref_mut().unwrap_or_default()
     }
 }
 

@@ -317,12 +317,9 @@ u32 shim_dst_link_speed(const struct dst_entry *dst)
 	return err || ks.base.speed == (u32)SPEED_UNKNOWN ? 0 : ks.base.speed;
 }
 
-bool shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len)
+void shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len)
 {
-	if (!virt_addr_valid(buf))
-		return false;
 	sg_set_buf(sg, buf, len);
-	return true;
 }
 
 void shim_sg_mark_end(struct scatterlist *sg)

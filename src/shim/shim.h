@@ -74,7 +74,7 @@ struct dst_entry *shim_skb_dst(const struct sk_buff *skb);
 struct dst_entry *shim_hold_local_route(const struct sk_buff *skb, u32 *cookie);
 
 /* aead.rs */
-bool shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len);
+void shim_sg_set(struct scatterlist *sg, void *buf, unsigned int len);
 void shim_sg_mark_end(struct scatterlist *sg);
 
 /* route.rs */

@@ -6,7 +6,7 @@
 //! by the kernel's AES-GCM library where that is not there, or where there are no bytes, only associated
 //! data. (Measured on 7.3: 2.2 instructions per byte against 15; see `docs/performance.md`.)
 
-use super::secret::wipe;
+use super::{linear::Linear, secret::wipe};
 use ::core::{
     mem::{self, MaybeUninit},
     ptr::{self, NonNull},
@@ -118,7 +118,7 @@ impl AeadKey {
         &self,
         nonce: &Nonce,
         aad: usize,
-        pieces: impl Iterator<Item = &'a mut [u8]>,
+        pieces: impl Iterator<Item = Linear<'a>>,
     ) -> Result {
         let mut list = Pieces::new();
         for piece in pieces {
@@ -133,15 +133,15 @@ impl AeadKey {
     }
 
     /// The same for one piece.
-    pub fn seal_piece(&self, nonce: &Nonce, aad: usize, piece: &mut [u8]) -> Result {
+    pub fn seal_piece(&self, nonce: &Nonce, aad: usize, piece: &mut Linear<'_>) -> Result {
         let text = piece.len().checked_sub(aad.saturating_add(TAG_LEN)).ok_or(EINVAL)?;
-        let mut sg = MaybeUninit::uninit();
-        if let (Some(tfm), true) = (self.tfm, only_piece(&mut sg, piece)) {
+        if let Some(tfm) = self.tfm {
+            let mut sg = only_piece(piece);
             // SAFETY: the piece is valid, and borrowed.
-            return to_result(unsafe { request(tfm, nonce, sg.as_mut_ptr(), aad, text, true) });
+            return to_result(unsafe { request(tfm, nonce, &mut sg, aad, text, true) });
         }
         let mut list = Pieces::new();
-        list.push(piece)?;
+        list.push(piece.reborrow())?;
         self.seal_by_library(nonce, &list, aad, text)
     }
 
@@ -169,13 +169,13 @@ impl AeadKey {
 
     /// Decrypts in place what `buf` has: `aad` bytes of associated data, the message, its tag. Without an error
     /// the message is in the same place, and the tag still behind it.
-    pub fn open(&self, nonce: &Nonce, aad: usize, buf: &mut [u8]) -> Result<(), BadTag> {
+    pub fn open(&self, nonce: &Nonce, aad: usize, mut buf: Linear<'_>) -> Result<(), BadTag> {
         let text = buf.len().checked_sub(aad.saturating_add(TAG_LEN)).ok_or(BadTag)?;
-        let mut sg = MaybeUninit::uninit();
-        if let (Some(tfm), true) = (self.tfm, only_piece(&mut sg, buf)) {
+        if let Some(tfm) = self.tfm {
+            let mut sg = only_piece(&buf);
             let crypt = text.saturating_add(TAG_LEN);
             // SAFETY: the buffer is valid, and borrowed.
-            return match unsafe { request(tfm, nonce, sg.as_mut_ptr(), aad, crypt, false) } {
+            return match unsafe { request(tfm, nonce, &mut sg, aad, crypt, false) } {
                 0 => Ok(()),
                 _ => Err(BadTag),
             };
@@ -204,11 +204,9 @@ impl Drop for AeadKey {
 /// Memory that a message lies in.
 struct Pieces<'a> {
     list: [MaybeUninit<bindings::scatterlist>; MAX_PIECES],
-    at: [&'a mut [u8]; MAX_PIECES],
+    at: [Linear<'a>; MAX_PIECES],
     count: usize,
     len: usize,
-    /// All of it is in the kernel's linear map, as a scatterlist must be.
-    linear: bool,
 }
 
 impl<'a> Pieces<'a> {
@@ -219,31 +217,24 @@ impl<'a> Pieces<'a> {
             at: Default::default(),
             count: 0,
             len: 0,
-            linear: true,
         }
     }
 
     #[inline]
-    fn push(&mut self, piece: &'a mut [u8]) -> Result {
+    fn push(&mut self, piece: Linear<'a>) -> Result {
         let entry = self.list.get_mut(self.count).ok_or(E2BIG)?;
         let at = self.at.get_mut(self.count).ok_or(E2BIG)?;
-        entry.write(pin_init::zeroed());
-        let p = piece.as_mut_ptr().cast::<c_void>();
-        // SAFETY: the entry was just initialised; the piece is valid, of that length.
-        self.linear &= unsafe { bindings::shim_sg_set(entry.as_mut_ptr(), p, piece.len() as u32) };
+        set(entry.write(pin_init::zeroed()), &piece);
         self.len = self.len.saturating_add(piece.len());
         *at = piece;
         self.count = self.count.saturating_add(1);
         Ok(())
     }
 
-    /// All of them for the crypto API. None if there are none, or if some are memory that it cannot work on.
+    /// All of them for the crypto API. None if there are none.
     #[inline]
     fn scatterlist(&mut self) -> Option<*mut bindings::scatterlist> {
         let last = self.list.get_mut(self.count.checked_sub(1)?)?;
-        if !self.linear {
-            return None;
-        }
         // SAFETY: entries below `count` are initialised.
         unsafe { bindings::shim_sg_mark_end(last.as_mut_ptr()) };
         Some(self.list.as_mut_ptr().cast())
@@ -263,16 +254,22 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Makes `sg` a list of `piece` alone; false if that is memory that the crypto API cannot work on.
+/// Makes `sg` an entry for `piece`, which whoever uses the entry must have borrowed.
 #[inline]
-fn only_piece(sg: &mut MaybeUninit<bindings::scatterlist>, piece: &mut [u8]) -> bool {
-    sg.write(pin_init::zeroed());
-    let p = piece.as_mut_ptr().cast::<c_void>();
-    // SAFETY: the entry was just initialised; the piece is valid, of that length.
-    unsafe {
-        bindings::shim_sg_mark_end(sg.as_mut_ptr());
-        bindings::shim_sg_set(sg.as_mut_ptr(), p, piece.len() as u32)
-    }
+fn set(sg: &mut bindings::scatterlist, piece: &Linear<'_>) {
+    let p = piece.as_ptr().cast_mut().cast::<c_void>();
+    // SAFETY: the entry is initialised; the piece is valid, of that length, and in the linear map.
+    unsafe { bindings::shim_sg_set(sg, p, piece.len() as u32) }
+}
+
+/// A list of `piece` alone, which whoever uses it must have borrowed.
+#[inline]
+fn only_piece(piece: &Linear<'_>) -> bindings::scatterlist {
+    let mut sg = pin_init::zeroed();
+    // SAFETY: the entry is initialised.
+    unsafe { bindings::shim_sg_mark_end(&mut sg) };
+    set(&mut sg, piece);
+    sg
 }
 
 /// One pass of `gcm(aes)`, in place.

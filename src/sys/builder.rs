@@ -4,6 +4,7 @@
 
 use super::{
     gfp,
+    linear::Linear,
     pagebytes::PageBytes,
     secret::wipe,
     skb::{RawRuns, SkBuff, Skb},
@@ -66,7 +67,7 @@ impl SkbBuilder {
         from: &mut IovIter,
         len: usize,
         tail: &[u8],
-    ) -> Result<Option<&mut [u8]>> {
+    ) -> Result<Option<Linear<'_>>> {
         let [first, second] = heads;
         let text = first.len().saturating_add(second.len());
         let whole = text.saturating_add(len).saturating_add(tail.len());
@@ -84,8 +85,8 @@ impl SkbBuilder {
         }
         raw.tail = raw.tail.saturating_add(whole as u32);
         raw.len = raw.len.saturating_add(whole as u32);
-        // SAFETY: just initialised; borrowed for as long as the packet is.
-        Ok(Some(unsafe { slice::from_raw_parts_mut(at, whole) }))
+        // SAFETY: just initialised; borrowed for as long as the packet is, whose linear part is of kmalloc.
+        Ok(Some(unsafe { Linear::new(slice::from_raw_parts_mut(at, whole)) }))
     }
 
     /// Appends bytes. In softirq only what fits into the linear part; else EMSGSIZE.
@@ -208,7 +209,7 @@ impl SkbBuilder {
     /// Overwrites bytes that are there already; false if they are not.
     #[inline]
     pub fn write_at(&mut self, offset: usize, mut bytes: &[u8]) -> bool {
-        for run in self.runs_mut(offset, bytes.len()) {
+        for mut run in self.runs_mut(offset, bytes.len()) {
             let Some((now, later)) = bytes.split_at_checked(run.len()) else { return false };
             run.copy_from_slice(now);
             bytes = later;
@@ -227,7 +228,7 @@ impl SkbBuilder {
     #[cold]
     pub fn wipe(&mut self, offset: usize) {
         let len = self.skb.len().saturating_sub(offset);
-        for run in self.runs_mut(offset, len) {
+        for mut run in self.runs_mut(offset, len) {
             // SAFETY: a slice is valid for writes.
             unsafe { wipe(run.as_mut_ptr(), run.len()) };
         }
@@ -267,11 +268,14 @@ impl SkbBuilder {
 pub struct RunsMut<'a>(RawRuns, PhantomData<&'a mut SkbBuilder>);
 
 impl<'a> Iterator for RunsMut<'a> {
-    type Item = &'a mut [u8];
+    type Item = Linear<'a>;
 
     #[inline]
-    fn next(&mut self) -> Option<&'a mut [u8]> {
-        // SAFETY: the part belongs to the packet, which is borrowed mutably; nobody else sees it, and no two parts overlap.
-        self.0.next().map(|(start, len)| unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) })
+    fn next(&mut self) -> Option<Linear<'a>> {
+        // SAFETY: the part belongs to the packet, which is borrowed mutably; nobody else sees it, and no two parts overlap. It is in
+        // memory of kmalloc, or of a page.
+        self.0.next().map(|(start, len)| unsafe {
+            Linear::new(slice::from_raw_parts_mut(start.as_ptr(), len))
+        })
     }
 }

@@ -30,6 +30,7 @@ pub mod gro;
 pub mod gso;
 pub mod inline;
 mod layout;
+pub mod linear;
 pub mod lock;
 pub mod netns;
 pub mod pagebytes;

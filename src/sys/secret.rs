@@ -2,7 +2,7 @@
 
 //! Memory that is wiped when it is freed.
 
-use super::skb::SkBuff;
+use super::{linear::Linear, skb::SkBuff};
 use ::core::{
     arch::asm,
     mem::ManuallyDrop,
@@ -160,6 +160,13 @@ pub enum SecretBytes {
 }
 
 impl SecretBytes {
+    /// To work on them.
+    #[inline]
+    pub fn as_linear(&mut self) -> Linear<'_> {
+        // SAFETY: of kmalloc, or in a packet's linear part, which is of kmalloc or a page that the card wrote to.
+        unsafe { Linear::new(self) }
+    }
+
     /// What the packet costs in memory, if they are in one.
     #[inline]
     pub fn packet_size(&self) -> usize {

@@ -88,6 +88,12 @@ impl Frame {
     }
 }
 
+/// Does `bytes` begin with `prefix`? (For few bytes: `starts_with` is two calls.)
+#[inline]
+fn begins_with(bytes: &[u8], prefix: &[u8]) -> bool {
+    bytes.len() >= prefix.len() && bytes.iter().zip(prefix).all(|(a, b)| a == b)
+}
+
 /// What two keys have in common only if they are the same, whatever their IVs. It tells nothing about them.
 pub(super) type Fingerprint = [u8; TAG_LEN];
 
@@ -202,10 +208,11 @@ impl Keys {
         let plaintext = (preamble.len() as u32).saturating_add(len) as u16;
         let frame = Frame::new(self.version, plaintext, number);
         let heads = [frame.aad(), preamble];
-        let Some(record) = builder.append_linear(heads, from, len as usize, frame.tail())? else {
+        let Some(mut record) = builder.append_linear(heads, from, len as usize, frame.tail())?
+        else {
             return Ok(false);
         };
-        self.aead.seal_piece(&self.nonce(number), frame.len, record)?;
+        self.aead.seal_piece(&self.nonce(number), frame.len, &mut record)?;
         if frame.is_swapped() {
             for (to, from) in record.iter_mut().zip(frame.prefix()) {
                 *to = *from;
@@ -262,7 +269,7 @@ impl Keys {
         let number = SequenceNumber::record(id, index);
         let frame = Frame::new(self.version, plaintext, number);
         let text = frame.len..frame.len.wrapping_add(usize::from(plaintext));
-        if buf.len() != frame.whole(plaintext) || !buf.starts_with(frame.prefix()) {
+        if buf.len() != frame.whole(plaintext) || !begins_with(&buf, frame.prefix()) {
             return Err(OpenError::BadRecord);
         }
         if frame.is_swapped() {
@@ -271,7 +278,7 @@ impl Keys {
             }
         }
         let nonce = self.nonce(number);
-        self.aead.open(&nonce, frame.len, &mut buf).map_err(|_| {
+        self.aead.open(&nonce, frame.len, buf.as_linear()).map_err(|_| {
             self.usage.failed();
             OpenError::BadRecord
         })?;

@@ -62,7 +62,7 @@ struct Sealed {
     seal: Seal,
     /// The records that opened: the first, which most messages have alone, and those after it.
     first: Option<OpenedRecord>,
-    others: KVec<Option<OpenedRecord>>,
+    others: Option<KVec<Option<OpenedRecord>>>,
     opened: u32,
     /// What record 0 said; nothing else is opened before it.
     preamble: Option<Preamble>,
@@ -99,14 +99,10 @@ impl Incoming {
         if self.sealed.is_some() {
             return Ok(());
         }
-        let mut others = KVec::new();
-        let count = (seal.layout.records() as usize).saturating_sub(1);
-        if count != 0 {
-            others.reserve(count, GFP_ATOMIC)?;
-        }
-        for _ in 0..count {
-            others.push(None, GFP_ATOMIC)?;
-        }
+        let others = match seal.layout.records().saturating_sub(1) {
+            0 => None,
+            count => Some(nothing_yet(count as usize)?),
+        };
         self.sealed = Some(Sealed { seal, first: None, others, opened: 0, preamble: None });
         Ok(())
     }
@@ -271,18 +267,27 @@ impl Incoming {
     }
 }
 
+/// Places for `count` records.
+fn nothing_yet(count: usize) -> Result<KVec<Option<OpenedRecord>>> {
+    let mut places = KVec::with_capacity(count, GFP_ATOMIC)?;
+    for _ in 0..count {
+        places.push(None, GFP_ATOMIC)?;
+    }
+    Ok(places)
+}
+
 impl Sealed {
     fn slot(&mut self, index: u16) -> Option<&mut Option<OpenedRecord>> {
         match usize::from(index).checked_sub(1) {
             None => Some(&mut self.first),
-            Some(index) => self.others.get_mut(index),
+            Some(index) => self.others.as_mut()?.get_mut(index),
         }
     }
 
     fn get(&self, index: u16) -> Option<&OpenedRecord> {
         match usize::from(index).checked_sub(1) {
             None => self.first.as_ref(),
-            Some(index) => self.others.get(index)?.as_ref(),
+            Some(index) => self.others.as_ref()?.get(index)?.as_ref(),
         }
     }
 
