@@ -441,6 +441,117 @@ static void test_reply(void)
 	close(sfd);
 }
 
+/* SO_HOMA_REPLY: send() answers the request that was received last. */
+static void test_reply_to_last(void)
+{
+	int fd = open_socket(&client, family), one = 1, zero = 0;
+	int sfd = open_server(&server, family, 97), i;
+	union addr to = addr_of(&server, family, 97), back;
+	struct rpc rpc;
+	struct send s;
+
+	must(setsockopt(sfd, IPPROTO_HOMA, SO_HOMA_REPLY, &one, 4));
+	fails(send(sfd, "a", 1, 0), EDESTADDRREQ,
+	      "%s: nothing to answer yet", name);
+	for (i = 0; i < 3; i++) {
+		fill(big, 3000, i);
+		must(request(fd, &to, big, 3000, 50 + i));
+		is(recv(sfd, big, sizeof(big), 0), 3000, "%s: recv()", name);
+		fill(big, 2000, 10 + i);
+		is(send(sfd, big, 2000, 0), 2000, "%s: send()", name);
+		is(receive(fd, big, sizeof(big), 0, &rpc), 2000,
+		   "%s: arrives", name);
+		is(check(big, 2000, 10 + i), -1, "%s: contents", name);
+		is(rpc.cookie, 50 + i, "%s: of that request", name);
+	}
+	fails(send(sfd, "a", 1, 0), EDESTADDRREQ, "%s: only once", name);
+	fails(receive(fd, big, sizeof(big), MSG_DONTWAIT, &rpc), EAGAIN,
+	      "%s: nothing else arrived", name);
+
+	/* What cannot be sent can be tried again. */
+	must(request(fd, &to, "q", 1, 60));
+	must(recv(sfd, big, sizeof(big), 0));
+	fails(send(sfd, bad, 100, 0), EFAULT, "%s: a bad buffer", name);
+	fails(send(sfd, big, 0, 0), EINVAL, "%s: an empty answer", name);
+	is(send(sfd, "again", 5, 0), 5, "%s: and a good one", name);
+	is(receive(fd, big, sizeof(big), 0, &rpc), 5, "%s: arrives", name);
+
+	/* To look is not to receive. */
+	must(request(fd, &to, "q", 1, 61));
+	must(recv(sfd, big, sizeof(big), MSG_PEEK));
+	fails(send(sfd, "a", 1, 0), EDESTADDRREQ, "%s: after MSG_PEEK", name);
+	must(recv(sfd, big, sizeof(big), 0));
+	is(send(sfd, "a", 1, 0), 1, "%s: and after recv()", name);
+	is(receive(fd, big, sizeof(big), 0, &rpc), 1, "%s: arrives", name);
+
+	/* The next request takes the place of one that was not answered. */
+	must(request(fd, &to, "q", 1, 62));
+	must(receive(sfd, big, sizeof(big), 0, &rpc));
+	must(request(fd, &to, "q", 1, 63));
+	must(recv(sfd, big, sizeof(big), 0));
+	is(send(sfd, "a", 1, 0), 1, "%s: the last one", name);
+	is(reply(sfd, &rpc, "aa", 2), 2, "%s: and the first by its id", name);
+	must(receive(fd, big, sizeof(big), 0, &rpc));
+	is(rpc.cookie, 63, "%s: the last one's answer", name);
+	must(receive(fd, big, sizeof(big), 0, &rpc));
+	is(rpc.cookie, 62, "%s: the first one's", name);
+
+	/* Answered in another way, it is answered. */
+	must(request(fd, &to, "q", 1, 64));
+	must(receive(sfd, big, sizeof(big), 0, &rpc));
+	is(reply(sfd, &rpc, "a", 1), 1, "%s: an answer by id", name);
+	fails(send(sfd, "a", 1, 0), EINVAL, "%s: and another one", name);
+	is(receive(fd, big, sizeof(big), 0, &rpc), 1, "%s: arrives", name);
+
+	/* Requests can be sent, too, and connect() changes nothing. */
+	back = name_of(fd);
+	if (family == AF_INET)
+		back.in4.sin_addr = addr_of(&client, family, 0).in4.sin_addr;
+	else
+		back.in6.sin6_addr = addr_of(&client, family, 0).in6.sin6_addr;
+	must(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_SERVER, &one, 4));
+	is(request(sfd, &back, "hello", 5, 65), 5, "%s: a request", name);
+	must(connect(sfd, &back.sa, addr_len(family)));
+	must(receive(fd, big, sizeof(big), 0, &rpc));
+	is(reply(fd, &rpc, "hi", 2), 2, "%s: its answer", name);
+	is(receive(sfd, big, sizeof(big), 0, &rpc), 2, "%s: arrives", name);
+	is(rpc.cookie, 65, "%s: with the cookie", name);
+	must(request(fd, &to, "q", 1, 66));
+	must(recv(sfd, big, sizeof(big), 0));
+	is(send(sfd, "aaa", 3, 0), 3, "%s: an answer when connected", name);
+	is(receive(fd, big, sizeof(big), 0, &rpc), 3, "%s: arrives", name);
+	is(rpc.cookie, 66, "%s: with the cookie", name);
+	send_init(&s, NULL, 4);
+	is(sendmsg(sfd, &s.msg, 0), 4, "%s: control data: a request", name);
+	must(receive(fd, big, sizeof(big), 0, &rpc));
+	is(reply(fd, &rpc, "hi", 2), 2, "%s: its answer", name);
+	is(recv(sfd, big, sizeof(big), 0), 2, "%s: arrives", name);
+
+	/* Without it, what is connected sends requests. */
+	must(request(fd, &to, "q", 1, 67));
+	must(receive(sfd, big, sizeof(big), 0, &rpc));
+	must(setsockopt(sfd, IPPROTO_HOMA, SO_HOMA_REPLY, &zero, 4));
+	is(send(sfd, "r", 1, 0), 1, "%s: switched off", name);
+	is(reply(sfd, &rpc, "a", 1), 1, "%s: an answer by id", name);
+	must(receive(fd, big, sizeof(big), 0, &rpc));
+	must(receive(fd, big, sizeof(big), 0, &rpc));
+
+	/* A client that gave up is no error; nor is a socket that closes. */
+	must(setsockopt(sfd, IPPROTO_HOMA, SO_HOMA_REPLY, &one, 4));
+	must(request(fd, &to, "q", 1, 68));
+	must(recv(sfd, big, sizeof(big), 0));
+	close(fd);
+	is(send(sfd, "a", 1, 0), 1, "%s: to nobody", name);
+	close(sfd);
+	sfd = open_server(&server, family, 97);
+	fd = open_socket(&client, family);
+	must(setsockopt(sfd, IPPROTO_HOMA, SO_HOMA_REPLY, &one, 4));
+	must(request(fd, &to, "q", 1, 69));
+	must(recv(sfd, big, sizeof(big), 0));
+	close(sfd);
+	close(fd);
+}
+
 /* Eight messages of 3000 bytes, each received in another way. */
 static void test_receive(void)
 {
@@ -564,11 +675,12 @@ static void test_waiting(void)
 static void test_options(void)
 {
 	int fd = open_socket(&client, family), one = 1, value, i;
-	static const int flags[] = { SO_HOMA_SERVER, SO_HOMA_SEALED };
+	static const int flags[] = { SO_HOMA_SERVER, SO_HOMA_SEALED,
+				     SO_HOMA_REPLY };
 	static const int paddings[] = { -1, 3, 1000, 1 << 21, INT_MIN };
 	socklen_t len = sizeof(value);
 
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < (int)ARRAY_SIZE(flags); i++) {
 		is(get_int(fd, IPPROTO_HOMA, flags[i]), 0,
 		   "%s: option %d is 0 at first", name, flags[i]);
 		is(setsockopt(fd, IPPROTO_HOMA, flags[i], &one, 4), 0,
@@ -592,6 +704,8 @@ static void test_options(void)
 	value = 2;
 	fails(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_SEALED, &value, 4), EINVAL,
 	      "%s: SO_HOMA_SEALED of 2", name);
+	fails(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_REPLY, &value, 4), EINVAL,
+	      "%s: SO_HOMA_REPLY of 2", name);
 	is(get_int(fd, IPPROTO_HOMA, SO_HOMA_PADDING), 0,
 	   "%s: SO_HOMA_PADDING is 0 at first", name);
 	for (value = 1024; value <= 1 << 20; value <<= 10) {
@@ -1025,6 +1139,7 @@ int main(int, char **argv)
 		{ "connect", test_connect },
 		{ "send", test_send },
 		{ "reply", test_reply },
+		{ "reply_to_last", test_reply_to_last },
 		{ "receive", test_receive },
 		{ "waiting", test_waiting },
 		{ "options", test_options },

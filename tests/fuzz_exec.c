@@ -211,11 +211,11 @@ static void op_option(const struct op *op)
 		CALL(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_RCVBUF, &pool, sizeof(pool)));
 		break;
 	case 1:
-		CALL(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_SERVER + op->c % 3, &value, len));
+		CALL(setsockopt(fd, IPPROTO_HOMA, SO_HOMA_SERVER + op->c % 4, &value, len));
 		break;
 	case 2:
 		CALL(getsockopt(fd, op->c & 1 ? SOL_TLS : IPPROTO_HOMA,
-				op->c & 1 ? TLS_RX : 10 + op->c % 4, arena, &len));
+				op->c & 1 ? TLS_RX : 10 + op->c % 5, arena, &len));
 		break;
 	case 3:			/* small buffers */
 		CALL(setsockopt(fd, SOL_SOCKET, op->c & 1 ? SO_SNDBUF : SO_RCVBUF, &value, len));

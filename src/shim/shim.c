@@ -208,24 +208,6 @@ const void *shim_early_ports(const struct sk_buff *skb, u8 protocol)
 	return skb_transport_header(skb);
 }
 
-static DEFINE_PER_CPU(unsigned int, packets_alone);
-
-/*
- * Is it worth while to hold a packet that may stand alone? Not if nothing was
- * joined to those before it; but now and then it is tried.
- */
-bool shim_gro_hold(void)
-{
-	unsigned int alone = this_cpu_inc_return(packets_alone);
-
-	return alone <= 16 || alone % 16 == 0;
-}
-
-void shim_gro_joined(void)
-{
-	this_cpu_write(packets_alone, 0);
-}
-
 struct dst_entry *shim_skb_dst(const struct sk_buff *skb)
 {
 	return skb_dst(skb);

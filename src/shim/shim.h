@@ -62,8 +62,6 @@ struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp);
 void shim_skb_orphan(struct sk_buff *skb);
 void shim_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);
 void *shim_gro_header(struct sk_buff *skb, unsigned int len);
-bool shim_gro_hold(void);
-void shim_gro_joined(void);
 void shim_frag_fill_head(skb_frag_t *frag, const struct sk_buff *skb,
 			 unsigned int offset);
 void shim_icmp_port_unreachable(struct sk_buff *skb);

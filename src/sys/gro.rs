@@ -11,7 +11,7 @@
 //! - [`GroVerdict::Chain`]: the packet stays whole, with its own headers, and goes on the frag_list of the held one:
 //!   [`Skb::take_frag_list`](super::skb::Skb::take_frag_list) takes them apart.
 //!
-//! A packet that is a whole message is not held while nothing came to join such packets lately: then holding only costs.
+//! A packet that is a whole message is not held: nothing will join it.
 
 use super::{
     proto::DatagramProtocol,
@@ -124,7 +124,7 @@ pub(super) unsafe extern "C" fn receive<P: DatagramProtocol>(
             return ptr::null_mut();
         }
         let payload = Skb::from_raw(skb).len().saturating_sub(payload_at);
-        if P::gro_is_whole(header, payload) && !bindings::shim_gro_hold() {
+        if P::gro_is_whole(header, payload) {
             (*cb(skb)).flush = 1;
         }
         ptr::null_mut()
@@ -293,7 +293,6 @@ unsafe fn chain(held: *mut bindings::sk_buff, skb: *mut bindings::sk_buff, at: u
         h.count_nonlinear((*skb).len, (*skb).truesize);
         (*h.shinfo()).flags |= (*s.shinfo()).flags & bindings::SKBFL_SHARED_FRAG as u8;
         (*bits(skb)).set_same_flow(1);
-        bindings::shim_gro_joined();
         true
     }
 }

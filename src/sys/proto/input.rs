@@ -46,9 +46,9 @@ pub(super) unsafe extern "C" fn err4<P: DatagramProtocol>(
 ) -> c_int {
     // SAFETY: as in `rcv`.
     let (net, s) = unsafe { (net(skb), Skb::from_raw(skb)) };
-    // SAFETY: the transport header is ICMP's (icmp_hdr), and linear.
-    let icmp = unsafe { &*s.transport_header().cast::<bindings::icmphdr>() };
-    let (kind, code) = (u32::from(icmp.type_), icmp.code);
+    // SAFETY: the transport header is ICMP's (icmp_hdr), linear, and begins with these bytes. (Not every device aligns it.)
+    let [kind, code] = unsafe { s.transport_header().cast::<[u8; 2]>().read() };
+    let kind = u32::from(kind);
     let mut fatal = false;
     let err = match kind {
         bindings::ICMP_DEST_UNREACH if u32::from(code) > bindings::NR_ICMP_UNREACH => return 0,
