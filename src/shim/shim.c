@@ -201,7 +201,7 @@ const void *shim_early_ports(const struct sk_buff *skb, u8 protocol)
 	else if (skb->protocol == htons(ETH_P_IPV6))
 		ours = ipv6_hdr(skb)->nexthdr == protocol;
 	if (!ours || skb_dst(skb) || skb->sk || skb->pkt_type != PACKET_HOST ||
-	    nf_bridge_info_exists(skb) ||
+	    nf_bridge_in_prerouting(skb) ||
 	    !READ_ONCE(dev_net(skb->dev)->ipv4.sysctl_ip_early_demux) ||
 	    skb_headlen(skb) < skb_transport_offset(skb) + 4)
 		return NULL;

@@ -201,6 +201,9 @@ impl Incoming {
             }
             stats.inc(Counter::TlsRecordsOpened);
             cut_out(&mut self.parts, &mut self.held, record.stream);
+            if layout.records() == 1 {
+                return Opened::Some(preamble);
+            }
             // Others may have waited for this one.
             range = layout.stream();
         }
@@ -375,6 +378,9 @@ fn copied(parts: &SkbQueue, record: &Record) -> Result<SecretBuf, OpenError> {
 /// Takes the bytes `range` out of `parts`: packets that hold nothing else are freed, others are
 /// marked as holding less.
 fn cut_out(parts: &mut SkbQueue, held: &mut usize, range: Range) {
+    if parts.len() == 0 {
+        return;
+    }
     let mut right = None;
     parts.for_each_mut(|skb| {
         let mut part: Part = skb.cb();

@@ -348,9 +348,9 @@ fn sealed_data(
     skb: SkBuff,
     data: &SealedData,
 ) -> Outcome {
-    let ip_id = matches!(skb.family(), Family::V4).then(|| skb.ip_id());
-    let start = data.stream_offset(ip_id)?;
     let layout = data.layout().ok_or(Counter::MalformedRecord)?;
+    let ip_id = matches!(skb.family(), Family::V4).then(|| skb.ip_id());
+    let start = data.stream_offset_in(&layout, ip_id)?;
     let payload = Payload {
         range: Range { start, end: start.saturating_add(data.payload) },
         skip: SEALED_DATA_LEN as u32,

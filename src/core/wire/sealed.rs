@@ -209,13 +209,19 @@ impl SealedData {
     /// is told by an identification that there is not.
     #[inline]
     pub fn stream_offset(&self, ip_id: Option<u16>) -> Result<u32, Malformed> {
+        self.stream_offset_in(&self.layout().ok_or(Malformed::Record)?, ip_id)
+    }
+
+    /// The same for who has the [`layout`](Self::layout) already.
+    #[inline]
+    pub fn stream_offset_in(&self, layout: &Layout, ip_id: Option<u16>) -> Result<u32, Malformed> {
         let place = if self.place_from_ip_id {
             let packet = ip_id.filter(|_| self.window != 0).ok_or(Malformed::Place)?;
             u32::from(packet).wrapping_mul(u32::from(self.window))
         } else {
             self.sequence
         };
-        self.offset_of(place, &self.layout().ok_or(Malformed::Record)?)
+        self.offset_of(place, layout)
     }
 
     /// The stream offset of `place` in the segment.
