@@ -61,6 +61,8 @@ pub struct MsgIn {
     received: u32,
     end: u32,
     granted: u32,
+    /// So far its sender says that it sends.
+    announced: u32,
     gaps: Vec<Range>,
 }
 
@@ -68,7 +70,8 @@ impl MsgIn {
     /// A message of `length` bytes of which nothing is here; its sender said it will send
     /// `incoming` of them unasked.
     pub fn new(length: u32, incoming: u32) -> Self {
-        Self { length, received: 0, end: 0, granted: incoming.min(length), gaps: Vec::new() }
+        let announced = incoming.min(length);
+        Self { length, received: 0, end: 0, granted: announced, announced, gaps: Vec::new() }
     }
 
     /// Length of the whole message.
@@ -109,7 +112,13 @@ impl MsgIn {
 
     /// The sender says it sends up to `incoming` without further grants.
     pub fn note_incoming(&mut self, incoming: u32) {
-        self.granted = self.granted.max(incoming.min(self.length));
+        self.announced = self.announced.max(incoming.min(self.length));
+        self.granted = self.granted.max(self.announced);
+    }
+
+    /// May the sender send more than it has said that it will?
+    pub fn is_grant_unconfirmed(&self) -> bool {
+        self.granted > self.announced
     }
 
     /// Takes the payload `offset .. offset + len` of a packet.

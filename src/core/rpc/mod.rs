@@ -155,6 +155,8 @@ pub struct Rpc {
     asked: bool,
     /// What is missing of the incoming message, and was asked for.
     recovery: Recovery,
+    /// Perhaps a grant was lost: it is due once more.
+    regrant: bool,
     /// The incoming message's place in the grant scheduler, which wants to know when so many bytes are here.
     token: Option<Token>,
     report_at: u32,
@@ -219,6 +221,7 @@ impl Rpc {
             reordering: config.reordering,
             asked: false,
             recovery: Recovery::new(),
+            regrant: false,
             token: None,
             report_at: 0,
             stalled: false,

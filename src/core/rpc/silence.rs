@@ -90,6 +90,9 @@ impl Rpc {
             return None;
         }
         let msgin = self.msgin.as_ref()?;
+        if ::core::mem::take(&mut self.regrant) {
+            return Some(Control::Grant(msgin.granted()));
+        }
         self.recovery.check(now, msgin, self.reordering, self.rto);
         let range = self.recovery.poll(msgin)?;
         self.undisturbed = false;
@@ -112,6 +115,9 @@ impl Rpc {
         match self.recovery.poll(msgin) {
             Some(range) => {
                 self.stalled = self.token.is_some();
+                // If nothing behind it came, the sender may not know that it may send this; ours takes the question for a
+                // grant, HomaModule's does not.
+                self.regrant = range.start >= msgin.end() && msgin.is_grant_unconfirmed();
                 // Nothing else would tell, if all that is sent again is lost, too.
                 self.news.lost = self.news.lost.saturating_add(range.len());
                 Some(Control::Resend(range))

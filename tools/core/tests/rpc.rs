@@ -214,6 +214,13 @@ fn what_is_missing_is_asked_for() {
     let Some(Control::Grant(to)) = rpc.poll_grant(&CONFIG) else { panic!("a grant is due") };
     assert_eq!(to, 5000);
     assert_eq!(ask(&mut rpc), Action::Send(Control::Resend(range(4000, 5000))));
+    let now = rpc.deadline().unwrap() - 1;
+    assert_eq!(rpc.poll_resend(now), Some(Control::Grant(5000)));
+    assert_eq!(rpc.poll_resend(now), None);
+    // The sender knows of the grant, and only bytes are missing.
+    rpc.handle_data(0, &CONFIG, 5000, 5000, range(4000, 4500), false);
+    assert_eq!(ask(&mut rpc), Action::Send(Control::Resend(range(4500, 5000))));
+    assert_eq!(rpc.poll_resend(now), None);
 }
 
 #[test]
@@ -632,6 +639,9 @@ proptest! {
                             Some(Control::Resend(asked)) => {
                                 let msgin = rpc.msgin().expect("part of it is missing");
                                 prop_assert_eq!(msgin.missing_in(asked), Some(asked));
+                            }
+                            Some(Control::Grant(to)) => {
+                                prop_assert_eq!(rpc.msgin().map(MsgIn::granted), Some(to));
                             }
                             control => {
                                 prop_assert_eq!(control, None);
