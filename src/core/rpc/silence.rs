@@ -190,7 +190,9 @@ impl Rpc {
                 Role::Server => Action::Free,
             };
         }
-        if self.role == Role::Server && self.phase == Phase::Replying && self.is_client_driving() {
+        let driven = self.phase == Phase::Replying && self.is_client_driving();
+        if driven && silent < config.timeout / 2 {
+            // (Later it is asked whether it still lives: it may have better to do than to grant this.)
             self.back_off(now, config);
             return Action::None;
         }

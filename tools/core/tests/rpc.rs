@@ -279,6 +279,36 @@ fn a_response_that_may_be_lost_is_asked_about_until_the_client_grants() {
 }
 
 #[test]
+fn a_response_waits_for_grants_as_long_as_the_client_lives() {
+    let mut rpc = replying(50_000);
+    rpc.handle_grant_at(1, 20_000, 2);
+    rpc.out_mut().unwrap().advance(20_000);
+    let (mut heard, mut now) = (1, 1);
+    while now < 10 * CONFIG.rpc_timeout {
+        now = rpc.deadline().unwrap();
+        match rpc.poll_timer(now, &CONFIG) {
+            Action::None => assert!(now < heard + CONFIG.timeout / 2),
+            Action::Send(Control::NeedAck) => {
+                assert!(now >= heard + CONFIG.timeout / 2);
+                // All that it granted is there, and it has others to grant to.
+                heard = now;
+                rpc.handle_grant_at(now, 20_000, 2);
+            }
+            action => panic!("{action:?}"),
+        }
+    }
+    // It went.
+    let end = loop {
+        now = rpc.deadline().unwrap();
+        match rpc.poll_timer(now, &CONFIG) {
+            Action::Free => break now,
+            action => assert!(matches!(action, Action::None | Action::Send(Control::NeedAck))),
+        }
+    };
+    assert!(end >= heard + CONFIG.timeout && end < heard + 2 * CONFIG.rpc_timeout);
+}
+
+#[test]
 fn unknown_means_again_or_the_end() {
     // Nobody asked.
     let mut rpc = client(20_000);
