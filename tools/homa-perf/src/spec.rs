@@ -35,7 +35,7 @@ pub enum Api {
     /// Ordinary control messages: sendmsg and recvmsg with struct homa_rpc_cmsg
     #[default]
     Cmsg,
-    /// Ordinary control messages at the server; the client is connected and uses send and recv
+    /// send and recv: the client is connected, the server's socket has SO_HOMA_REPLY
     Plain,
     /// sendmsg with struct homa_sendmsg_args, recvmsg with ordinary control messages
     Args,
