@@ -533,10 +533,15 @@ impl Rpc {
         // It only says how much to ask for.
         let config = &Config::DEFAULT;
         self.hear_alive(now);
-        match (self.role, self.phase) {
-            (Role::Client, Phase::Done) => Action::Send(Control::Ack),
+        let waits = self.msgin.as_ref().map(|m| (m.granted(), m.length()));
+        match (self.role, self.phase, waits) {
+            (Role::Client, Phase::Done, _) => Action::Send(Control::Ack),
+            // It cannot have sent everything: it asks whether we live.
+            (Role::Client, Phase::Receiving, Some((granted, length))) if granted < length => {
+                Action::Send(Control::Grant(granted))
+            }
             // It has sent everything, and we do not have it.
-            (Role::Client, Phase::Sending | Phase::Receiving) => {
+            (Role::Client, Phase::Sending | Phase::Receiving, _) => {
                 self.question(now, config).map_or(Action::None, Action::Send)
             }
             _ => Action::None,

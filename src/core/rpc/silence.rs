@@ -191,8 +191,8 @@ impl Rpc {
             };
         }
         let driven = self.phase == Phase::Replying && self.is_client_driving();
-        if driven && silent < config.timeout / 2 {
-            // (Later it is asked whether it still lives: it may have better to do than to grant this.)
+        if driven && peer_silent < config.timeout / 2 && silent < config.rpc_timeout / 2 {
+            // It may have better to do than to grant this. Half-way to the end it is asked whether it lives.
             self.back_off(now, config);
             return Action::None;
         }

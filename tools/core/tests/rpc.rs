@@ -280,32 +280,46 @@ fn a_response_that_may_be_lost_is_asked_about_until_the_client_grants() {
 
 #[test]
 fn a_response_waits_for_grants_as_long_as_the_client_lives() {
-    let mut rpc = replying(50_000);
-    rpc.handle_grant_at(1, 20_000, 2);
-    rpc.out_mut().unwrap().advance(20_000);
-    let (mut heard, mut now) = (1, 1);
-    while now < 10 * CONFIG.rpc_timeout {
-        now = rpc.deadline().unwrap();
-        match rpc.poll_timer(now, &CONFIG) {
-            Action::None => assert!(now < heard + CONFIG.timeout / 2),
-            Action::Send(Control::NeedAck) => {
-                assert!(now >= heard + CONFIG.timeout / 2);
-                // All that it granted is there, and it has others to grant to.
-                heard = now;
-                rpc.handle_grant_at(now, 20_000, 2);
+    // The client answers others, or nobody but us.
+    for (others, patience) in [(true, CONFIG.rpc_timeout / 2), (false, CONFIG.timeout / 2)] {
+        let (mut rpc, mut pulse) = (replying(50_000), Pulse::new());
+        rpc.handle_grant_at(1, 20_000, 2);
+        rpc.out_mut().unwrap().advance(20_000);
+        let (mut heard, mut now) = (1, 1);
+        while now < 10 * CONFIG.rpc_timeout {
+            now = rpc.deadline().unwrap();
+            if others {
+                pulse.heard(now);
             }
-            action => panic!("{action:?}"),
+            match rpc.poll_timer_of(now, &CONFIG, &mut pulse) {
+                Action::None => {}
+                Action::Send(Control::NeedAck) => {
+                    assert!(
+                        now >= heard + patience && now < heard + patience + 2 * CONFIG.resend_max
+                    );
+                    // All that it granted is there, and it has others to grant to.
+                    heard = now;
+                    pulse.heard(now);
+                    rpc.handle_grant_at(now, 20_000, 2);
+                }
+                action => panic!("{action:?}"),
+            }
         }
+        // It went.
+        let end = loop {
+            now = rpc.deadline().unwrap();
+            match rpc.poll_timer_of(now, &CONFIG, &mut pulse) {
+                Action::Free => break now,
+                action => assert!(matches!(action, Action::None | Action::Send(Control::NeedAck))),
+            }
+        };
+        assert!(end >= heard + CONFIG.timeout);
+        assert!(end < heard + CONFIG.rpc_timeout + CONFIG.timeout);
     }
-    // It went.
-    let end = loop {
-        now = rpc.deadline().unwrap();
-        match rpc.poll_timer(now, &CONFIG) {
-            Action::Free => break now,
-            action => assert!(matches!(action, Action::None | Action::Send(Control::NeedAck))),
-        }
-    };
-    assert!(end >= heard + CONFIG.timeout && end < heard + 2 * CONFIG.rpc_timeout);
+    // What such a question gets for an answer.
+    let mut rpc = client(500);
+    rpc.handle_data(1, &CONFIG, 50_000, 10_000, range(0, 10_000), false);
+    assert_eq!(rpc.handle_need_ack(2), Action::Send(Control::Grant(10_000)));
 }
 
 #[test]
