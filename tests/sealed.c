@@ -315,6 +315,29 @@ static void test_ciphers(void)
 	tls_cipher = cipher;
 }
 
+/* SO_HOMA_REPLY: a sealed answer that failed half-way ended its RPC. */
+static void test_half_answer(void)
+{
+	int fd = open_socket(&client, family), one = 1;
+	int sfd = open_server(&server, family, 99);
+	union addr to = addr_of(&server, family, 99);
+	struct rpc rpc;
+
+	seal(fd, &client, sfd, &server, family);
+	must(setsockopt(sfd, IPPROTO_HOMA, SO_HOMA_REPLY, &one, 4));
+	must(request(fd, &to, "q", 1, 1));
+	must(recv(sfd, buf, sizeof(buf), 0));
+	fails(send(sfd, bad, 100, 0), EFAULT, "%s: a bad buffer", name);
+	fails(send(sfd, "a", 1, 0), EDESTADDRREQ, "%s: once only", name);
+	must(request(fd, &to, "q", 1, 2));
+	must(recv(sfd, buf, sizeof(buf), 0));
+	is(send(sfd, "a", 1, 0), 1, "%s: the next request's answer", name);
+	is(receive(fd, buf, sizeof(buf), 0, &rpc), 1, "%s: arrives", name);
+	is(rpc.cookie, 2, "%s: of that request", name);
+	close(fd);
+	close(sfd);
+}
+
 static void test_refusal(void)
 {
 	int fd = open_socket(&client, family), one = 1, sealed_fd;
@@ -522,6 +545,7 @@ int main(int, char **argv)
 		{ "begin", test_begin },
 		{ "sessions", test_sessions },
 		{ "ciphers", test_ciphers },
+		{ "half_answer", test_half_answer },
 		{ "refusal", test_refusal },
 		{ "wrong_keys", test_wrong_keys },
 		{ "clear", test_clear },

@@ -109,8 +109,10 @@ fn reply_to_last(sock: &Socket, msg: &mut MsgHdr<'_>, length: u32) -> Result<usi
     match sock.endpoint.send_reply(&rpc, false, length, msg.iter()) {
         Ok(()) => Ok(length as usize),
         Err(e) => {
-            // Unless another one came meanwhile.
-            sock.asked.put_if_empty(rpc);
+            // Unless another one came meanwhile, or the RPC ended with it: part of a sealed answer may be sealed.
+            if !rpc.is_over() {
+                sock.asked.put_if_empty(rpc);
+            }
             Err(sock.because(e, not_sent(e)))
         }
     }

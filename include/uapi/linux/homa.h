@@ -288,7 +288,8 @@ struct homa_recvmsg_args {
  * socket, so that a server which takes one request at a time needs no more than
  * recv() and send(), the quickest calls. Each request can be answered so once;
  * then, and before the first, and when the socket is connected, too, such a
- * message is EDESTADDRREQ. When sending failed it can be tried again. The next
+ * message is EDESTADDRREQ. When sending failed it can be tried again (but EFAULT
+ * and ENOMEM end an RPC of a session, as with control messages). The next
  * request that is received takes the place of one that was not answered. All
  * else is as ever: control messages answer any request, and requests are sent
  * with a destination. (A sealed request's answer is sealed.) Threads that
