@@ -151,7 +151,8 @@ def replayed(s):
         s.check(not talk.pump() and not s.honest.receive(0), f"{name}: nothing is delivered")
         memory.append(unreclaimable())
     diag(f"the kernel's memory after each, KiB: {memory}")
-    s.check(max(memory[1:]) - memory[0] < 4096, "the kernel's memory does not grow")
+    # The first two rounds fill what the kernel keeps for later (slabs, KASAN's quarantine); a leak grows with each.
+    s.check(max(memory[2:]) - memory[1] < 4096, "the kernel's memory does not grow")
 
     # Beside live traffic of the same session.
     with Growth(s.server) as growth:
