@@ -6,14 +6,16 @@ import os
 import random
 import socket
 import tempfile
+import time
 from collections import Counter
 
 from homawire import NAMES, TLS_RX, TLS_TX, Growth, Keys, RawPeer, Socket, capture, diag, ip_payload, read_pcap, segments
-from scene import PORT, SLOW, script, watched
+from scene import OPTIONS, PORT, SLOW, script, watched
 
 REKEYS = 10
 REQUESTS = 80           # between two rekeys
 OUTSTANDING = 24
+PERIOD = 10             # seconds from one rekey to the next, if it is to take a certain time
 rng = random.Random(3)
 
 # What becomes of a packet that came before: its id or counter was seen, its key is gone, its RPC is over.
@@ -96,10 +98,15 @@ def record(s, talk):
         path = os.path.join(directory, "recorded.pcap")
         with capture(s.server, path):
             talk.set_keys()
-            for _ in range(REKEYS):
+            start = time.monotonic()
+            rekeys = REKEYS if OPTIONS.seconds is None else -(-OPTIONS.seconds // PERIOD)
+            for n in range(rekeys):
                 talk.talk(REQUESTS)
                 talk.rekey()
+                if OPTIONS.seconds is not None:
+                    time.sleep(max(0, start + (n + 1) * PERIOD - time.monotonic()))
             talk.talk(REQUESTS)
+            diag(f"{talk.requests} round trips, {rekeys} rekeys in {time.monotonic() - start:.0f} s")
             s.waits(lambda: s.live() == 0 == s.client.counters()["live_rpcs"], "all RPCs are over", 20)
         packets = [p for p in map(ip_payload, read_pcap(path)) if p and talk.client.port in (p.packet.sport, p.packet.dport)]
     kinds = Counter(("sealed " if p.packet.sealed else "plain ") + NAMES[p.packet.plain_type] for p in packets)
@@ -118,7 +125,7 @@ def replayed(s):
     each packet counted."""
     talk = Talk(s)
     (to_server, to_client), kinds = record(s, talk)
-    diag(f"{talk.requests} round trips, {REKEYS} rekeys: {len(to_server)} packets there, {len(to_client)} back; {dict(kinds)}")
+    diag(f"{len(to_server)} packets there, {len(to_client)} back; {dict(kinds)}")
     s.check(len(to_server) > 1000 < len(to_client), "there is much of it")
     replayers = (RawPeer(s.client, s.server, s.family, address=s.client.ip(s.family)),
                  RawPeer(s.server, s.client, s.family, address=s.server.ip(s.family)))
@@ -143,7 +150,7 @@ def replayed(s):
             replayer.send(raw)
         for side, old, replayer in zip((s.server, s.client), before, replayers):
             sent = sum(r is replayer for r, _ in packets)
-            s.waits(lambda: side.counters()["packets_received"] - old["packets_received"] >= sent, f"{name}: {sent} packets arrive", 30)
+            s.waits(lambda: side.counters()["packets_received"] - old["packets_received"] >= sent, f"{name}: {sent} packets arrive", 30 + sent / 1000)
             now = side.counters()
             grown = {n: v - old[n] for n, v in now.items() if watched(n) and v != old[n]}
             s.check(set(grown) <= REASONS and sum(grown.values()) == sent, f"{name}: each is dropped and counted once: {grown}")

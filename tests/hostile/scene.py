@@ -7,6 +7,7 @@ by Scene.end(): the program got nothing else, every session works, so does an ho
 clear, nothing is left.
 """
 
+import argparse
 import os
 import random
 import socket
@@ -19,6 +20,9 @@ from homawire import (ACK, CONTROL_LEN, DATA, GRANT, RESEND, TLS_RX, TLS_TX, Ass
 PORT = 99
 SLOW = int(os.environ.get("HOMA_SLOW", "1"))
 rng = random.Random(1)
+
+# What the command line says; filled in by __main__.
+OPTIONS = argparse.Namespace(seconds=None)
 
 homawire.HELPERS |= {"drops", "counts", "delivers", "works", "check", "same", "asks", "waits"}
 
