@@ -58,19 +58,17 @@ impl SkbBuilder {
         unsafe { self.append_with(len, |to, n| from.copy_from_raw(to, n)) }
     }
 
-    /// Appends the `heads`, `len` bytes of a program, and `tail`, and lends them out, to be encrypted where they are. None, and nothing was done,
+    /// Appends `head`, `len` bytes of a program, and `tail`, and lends them out, to be encrypted where they are. None, and nothing was done,
     /// if they do not all fit into the linear part. Errors as of [`append_iter`](Self::append_iter).
     #[inline]
-    pub fn append_linear(
+    pub fn append_linear<const HEAD: usize, const TAIL: usize>(
         &mut self,
-        heads: [&[u8]; 2],
+        head: &[u8; HEAD],
         from: &mut IovIter,
         len: usize,
-        tail: &[u8],
+        tail: &[u8; TAIL],
     ) -> Result<Option<Linear<'_>>> {
-        let [first, second] = heads;
-        let text = first.len().saturating_add(second.len());
-        let whole = text.saturating_add(len).saturating_add(tail.len());
+        let whole = HEAD.saturating_add(len).saturating_add(TAIL);
         if whole > self.skb.tailroom() {
             return Ok(None);
         }
@@ -78,10 +76,9 @@ impl SkbBuilder {
         let at = raw.head.wrapping_add(raw.tail as usize);
         // SAFETY: there is room for all of it, one behind the other, which nobody else uses.
         unsafe {
-            ptr::copy_nonoverlapping(first.as_ptr(), at, first.len());
-            ptr::copy_nonoverlapping(second.as_ptr(), at.add(first.len()), second.len());
-            from.copy_from_raw(at.add(text), len)?;
-            ptr::copy_nonoverlapping(tail.as_ptr(), at.add(text).add(len), tail.len());
+            ptr::copy_nonoverlapping(head.as_ptr(), at, HEAD);
+            from.copy_from_raw(at.add(HEAD), len)?;
+            ptr::copy_nonoverlapping(tail.as_ptr(), at.add(HEAD).add(len), TAIL);
         }
         raw.tail = raw.tail.saturating_add(whole as u32);
         raw.len = raw.len.saturating_add(whole as u32);

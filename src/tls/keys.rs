@@ -13,6 +13,7 @@ use super::audit::Audit;
 use super::usage::{Limits, Usage};
 use super::OpenError;
 use crate::protocol::session::epoch::Epoch;
+use crate::protocol::session::preamble::Preamble;
 use crate::protocol::session::seq::{
     aad_tls12, record_header, MessageId, SequenceNumber, APPLICATION_DATA,
 };
@@ -23,75 +24,38 @@ use crate::sys::builder::SkbBuilder;
 use crate::sys::secret::{Secret, SecretBytes};
 use crate::sys::uio::IovIter;
 
-/// Bytes of a record before its ciphertext, at most (TLS 1.2).
-const LONGEST_PREFIX: usize = 13;
+/// What stands behind a TLS 1.3 record's plaintext while the cipher works: the content type, which is encrypted too, and room for the tag.
+const TAIL_TLS13: [u8; 1 + TAG_LEN] = {
+    let mut tail = [0; 1 + TAG_LEN];
+    tail[0] = APPLICATION_DATA;
+    tail
+};
 
-/// What a record has around its ciphertext.
-struct Frame {
-    /// What stands before it.
-    prefix: [u8; LONGEST_PREFIX],
-    /// What stands there while the cipher works, which wants its associated data before the text, in one
-    /// piece of memory with it. In both versions that is as long as the prefix.
-    aad: [u8; LONGEST_PREFIX],
-    /// How many bytes of both count.
-    len: usize,
-    /// Bytes between the plaintext and the tag: TLS 1.3's content type, which is encrypted too.
-    kind: usize,
+/// The same for TLS 1.2.
+const TAIL_TLS12: [u8; TAG_LEN] = [0; TAG_LEN];
+
+/// Bytes of a TLS 1.2 record before its ciphertext: header and number. (As long as its associated data, which stand there while the cipher works: it wants
+/// them in one piece of memory with the text. In TLS 1.3 the header is both.)
+const PREFIX_TLS12: usize = 13;
+
+/// Those of record `number`.
+#[inline]
+fn prefix_tls12(number: SequenceNumber, plaintext: u16) -> [u8; PREFIX_TLS12] {
+    joined(record_header(TlsVersion::Tls12, plaintext), number.get().to_be_bytes())
 }
 
-impl Frame {
-    /// Of a record of `plaintext` bytes.
-    #[inline]
-    fn new(version: TlsVersion, plaintext: u16, number: SequenceNumber) -> Self {
-        let [a, b, c, d, e] = record_header(version, plaintext);
-        match version {
-            TlsVersion::Tls13 => {
-                let prefix = [a, b, c, d, e, 0, 0, 0, 0, 0, 0, 0, 0];
-                Self { prefix, aad: prefix, len: 5, kind: 1 }
-            }
-            TlsVersion::Tls12 => {
-                let [s, t, u, v, w, x, y, z] = number.get().to_be_bytes();
-                let prefix = [a, b, c, d, e, s, t, u, v, w, x, y, z];
-                Self { prefix, aad: aad_tls12(number, plaintext), len: 13, kind: 0 }
-            }
+/// `a` and then `b`.
+#[inline]
+fn joined<const A: usize, const B: usize, const N: usize>(a: [u8; A], b: [u8; B]) -> [u8; N] {
+    const { assert!(A + B == N) };
+    let mut both = [0; N];
+    if let Some((first, second)) = both.split_first_chunk_mut() {
+        *first = a;
+        if let Some(second) = second.first_chunk_mut() {
+            *second = b;
         }
     }
-
-    /// Bytes of the whole record. (All of it is short.)
-    #[inline]
-    fn whole(&self, plaintext: u16) -> usize {
-        usize::from(plaintext).wrapping_add(self.len).wrapping_add(self.kind).wrapping_add(TAG_LEN)
-    }
-
-    fn prefix(&self) -> &[u8] {
-        self.prefix.get(..self.len).unwrap_or(&[])
-    }
-
-    fn aad(&self) -> &[u8] {
-        self.aad.get(..self.len).unwrap_or(&[])
-    }
-
-    /// What stands behind the plaintext while the cipher works: the content type, if it is encrypted, and room for the tag.
-    fn tail(&self) -> &'static [u8] {
-        const TAIL: [u8; 1 + TAG_LEN] = {
-            let mut tail = [0; 1 + TAG_LEN];
-            tail[0] = APPLICATION_DATA;
-            tail
-        };
-        TAIL.get(1usize.wrapping_sub(self.kind)..).unwrap_or(&TAIL)
-    }
-
-    /// Must the associated data make room for the prefix, and the other way round? (TLS 1.3 authenticates the
-    /// prefix itself.)
-    fn is_swapped(&self) -> bool {
-        self.kind == 0
-    }
-}
-
-/// Does `bytes` begin with `prefix`? (For few bytes: `starts_with` is two calls.)
-#[inline]
-fn begins_with(bytes: &[u8], prefix: &[u8]) -> bool {
-    bytes.len() >= prefix.len() && bytes.iter().zip(prefix).all(|(a, b)| a == b)
+    both
 }
 
 /// What two keys have in common only if they are the same, whatever their IVs. It tells nothing about them.
@@ -193,30 +157,46 @@ impl Keys {
         number.nonce(self.version, &self.iv)
     }
 
-    /// Appends a whole record, sealed as record `index` of message `id`: its plaintext is `preamble` and then `len` bytes of a
-    /// program. False, and nothing was done, if `builder` has not enough linear room. EFAULT.
+    /// Appends a whole record, sealed as record `index` of message `id`: its plaintext is the preamble, if it is the first, and then `len` bytes
+    /// of a program. False, and nothing was done, if `builder` has not enough linear room. EFAULT.
+    #[inline]
     pub(crate) fn append_record(
         &self,
         builder: &mut SkbBuilder,
-        preamble: &[u8],
+        preamble: Option<&[u8; Preamble::LEN]>,
         from: &mut IovIter,
         len: u32,
         id: MessageId,
         index: u16,
     ) -> Result<bool> {
+        const LEN: usize = Preamble::LEN;
+        const BOTH: usize = PREFIX_TLS12 + LEN;
         let number = SequenceNumber::record(id, index);
-        let plaintext = (preamble.len() as u32).saturating_add(len) as u16;
-        let frame = Frame::new(self.version, plaintext, number);
-        let heads = [frame.aad(), preamble];
-        let Some(mut record) = builder.append_linear(heads, from, len as usize, frame.tail())?
-        else {
+        let plaintext = len.saturating_add(if preamble.is_some() { LEN as u32 } else { 0 }) as u16;
+        let header = record_header(self.version, plaintext);
+        let aad = aad_tls12(number, plaintext);
+        let (aad, record) = match (self.version, preamble) {
+            (TlsVersion::Tls13, Some(preamble)) => {
+                let head: [u8; 5 + LEN] = joined(header, *preamble);
+                (5, builder.append_linear(&head, from, len as usize, &TAIL_TLS13)?)
+            }
+            (TlsVersion::Tls13, None) => {
+                (5, builder.append_linear(&header, from, len as usize, &TAIL_TLS13)?)
+            }
+            (TlsVersion::Tls12, Some(preamble)) => {
+                let head: [u8; BOTH] = joined(aad, *preamble);
+                (PREFIX_TLS12, builder.append_linear(&head, from, len as usize, &TAIL_TLS12)?)
+            }
+            (TlsVersion::Tls12, None) => {
+                (PREFIX_TLS12, builder.append_linear(&aad, from, len as usize, &TAIL_TLS12)?)
+            }
+        };
+        let Some(mut record) = record else {
             return Ok(false);
         };
-        self.aead.seal_piece(&self.nonce(number), frame.len, &mut record)?;
-        if frame.is_swapped() {
-            for (to, from) in record.iter_mut().zip(frame.prefix()) {
-                *to = *from;
-            }
+        self.aead.seal_piece(&self.nonce(number), aad, &mut record)?;
+        if let (TlsVersion::Tls12, Some(place)) = (self.version, record.first_chunk_mut()) {
+            *place = prefix_tls12(number, plaintext);
         }
         #[cfg(homa_audit)]
         if let Some(tag) = record.last_chunk() {
@@ -227,8 +207,7 @@ impl Keys {
 
     /// Makes room for what the record that comes next begins with.
     pub(crate) fn begin_record(&self, builder: &mut SkbBuilder) -> Result {
-        let prefix = [0; LONGEST_PREFIX];
-        builder.append(prefix.get(..self.version.record_prefix() as usize).unwrap_or(&prefix))
+        builder.append_zeros(self.version.record_prefix() as usize)
     }
 
     /// Seals the record of which `plaintext` bytes are the last in `builder` and which began at
@@ -242,14 +221,25 @@ impl Keys {
         index: u16,
     ) -> Result {
         let number = SequenceNumber::record(id, index);
-        let frame = Frame::new(self.version, plaintext, number);
-        builder.append(frame.tail())?;
-        if !builder.write_at(at, frame.aad()) {
+        let (there, aad) = match self.version {
+            TlsVersion::Tls13 => {
+                builder.append(&TAIL_TLS13)?;
+                let header = record_header(self.version, plaintext);
+                (builder.write_at(at, &header), header.len())
+            }
+            TlsVersion::Tls12 => {
+                builder.append(&TAIL_TLS12)?;
+                (builder.write_at(at, &aad_tls12(number, plaintext)), PREFIX_TLS12)
+            }
+        };
+        if !there {
             return Err(EMSGSIZE);
         }
-        let whole = frame.whole(plaintext);
-        self.aead.seal(&self.nonce(number), frame.len, builder.runs_mut(at, whole))?;
-        if frame.is_swapped() && !builder.write_at(at, frame.prefix()) {
+        let whole = usize::from(plaintext).wrapping_add(self.version.record_overhead() as usize);
+        self.aead.seal(&self.nonce(number), aad, builder.runs_mut(at, whole))?;
+        if self.version == TlsVersion::Tls12
+            && !builder.write_at(at, &prefix_tls12(number, plaintext))
+        {
             return Err(EMSGSIZE);
         }
         #[cfg(homa_audit)]
@@ -259,6 +249,7 @@ impl Keys {
     }
 
     /// Opens record `index` of message `id`, whose bytes `buf` has, in place.
+    #[inline]
     pub(crate) fn open_record(
         &self,
         mut buf: SecretBytes,
@@ -267,22 +258,32 @@ impl Keys {
         index: u16,
     ) -> Result<Opened, OpenError> {
         let number = SequenceNumber::record(id, index);
-        let frame = Frame::new(self.version, plaintext, number);
-        let text = frame.len..frame.len.wrapping_add(usize::from(plaintext));
-        if buf.len() != frame.whole(plaintext) || !begins_with(&buf, frame.prefix()) {
+        let whole = usize::from(plaintext).wrapping_add(self.version.record_overhead() as usize);
+        let mut bytes = buf.as_linear();
+        if bytes.len() != whole {
             return Err(OpenError::BadRecord);
         }
-        if frame.is_swapped() {
-            for (to, from) in buf.iter_mut().zip(frame.aad()) {
-                *to = *from;
+        let aad = match self.version {
+            TlsVersion::Tls13 => {
+                let header = record_header(self.version, plaintext);
+                if bytes.first_chunk() != Some(&header) {
+                    return Err(OpenError::BadRecord);
+                }
+                header.len()
             }
-        }
-        let nonce = self.nonce(number);
-        self.aead.open(&nonce, frame.len, buf.as_linear()).map_err(|_| {
+            TlsVersion::Tls12 => {
+                let prefix = prefix_tls12(number, plaintext);
+                let place = bytes.first_chunk_mut().filter(|place| **place == prefix);
+                *place.ok_or(OpenError::BadRecord)? = aad_tls12(number, plaintext);
+                PREFIX_TLS12
+            }
+        };
+        self.aead.open(&self.nonce(number), aad, bytes.reborrow()).map_err(|_| {
             self.usage.failed();
             OpenError::BadRecord
         })?;
-        if frame.kind != 0 && buf.get(text.end) != Some(&APPLICATION_DATA) {
+        let text = aad..aad.wrapping_add(usize::from(plaintext));
+        if self.version == TlsVersion::Tls13 && bytes.get(text.end) != Some(&APPLICATION_DATA) {
             return Err(OpenError::BadRecord);
         }
         Ok(Opened { buf, text })

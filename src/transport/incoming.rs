@@ -68,6 +68,41 @@ struct Sealed {
     preamble: Option<Preamble>,
 }
 
+/// A sealed message of one record, of which the packet that has all of it was opened at once.
+pub(super) struct Whole {
+    seal: Seal,
+    record: OpenedRecord,
+    /// What it says.
+    pub(super) preamble: Preamble,
+    /// Memory of the packet, if it became plaintext where it is.
+    held: usize,
+}
+
+impl Whole {
+    /// Opens message `id`, all of which `skb` has from byte `skip` on.
+    pub(super) fn open(
+        skb: SkBuff,
+        skip: usize,
+        seal: Seal,
+        keys: &Keys,
+        id: MessageId,
+    ) -> Result<Self, OpenError> {
+        let len = seal.layout.stream_length() as usize;
+        let buf = match SecretSkb::new(skb, skip, len) {
+            Ok(packet) => SecretBytes::Packet(packet),
+            Err(skb) => {
+                let mut buf = room_for(len)?;
+                append(&mut buf, &skb, skip, len)?;
+                SecretBytes::Buf(buf)
+            }
+        };
+        let held = buf.packet_size();
+        let record = keys.open_record(buf, seal.layout.length() as u16, id, 0)?;
+        let preamble = believed(&record, &seal).ok_or(OpenError::BadRecord)?;
+        Ok(Self { seal, record, preamble, held })
+    }
+}
+
 /// What came of trying to open records.
 pub(crate) enum Opened {
     /// Nothing opened.
@@ -105,6 +140,19 @@ impl Incoming {
         };
         self.sealed = Some(Sealed { seal, first: None, others, opened: 0, preamble: None });
         Ok(())
+    }
+
+    /// Is nothing here, and nothing known?
+    pub(super) fn is_empty(&self) -> bool {
+        self.sealed.is_none() && self.parts.len() == 0
+    }
+
+    /// Has `whole`, and nothing else.
+    pub(super) fn hold(&mut self, whole: Whole) {
+        let Whole { seal, record, preamble, held } = whole;
+        let (first, preamble) = (Some(record), Some(preamble));
+        self.held = held;
+        self.sealed = Some(Sealed { seal, first, others: None, opened: 1, preamble });
     }
 
     /// Keeps `skb`, which has the bytes `range` of the stream from byte `skip` on.
@@ -315,14 +363,10 @@ impl Sealed {
         Ok(())
     }
 
-    /// Reads record 0's preamble and compares it with what the headers said.
+    /// Reads record 0's preamble, if it can be believed.
     fn read_preamble(&mut self) -> Option<Preamble> {
-        let preamble = Preamble::parse(self.first.as_ref()?.text()).ok()?;
-        if !preamble.agrees_with(self.seal.layout.length()) {
-            return None;
-        }
-        self.preamble = Some(preamble);
-        Some(preamble)
+        self.preamble = believed(self.first.as_ref()?, &self.seal);
+        self.preamble
     }
 
     fn copy_out(&self, wanted: Range, to: &mut IovIter) -> Result {
@@ -345,6 +389,27 @@ impl Sealed {
     }
 }
 
+/// The preamble that record 0 begins with, if it says the same as the headers.
+fn believed(first: &OpenedRecord, seal: &Seal) -> Option<Preamble> {
+    let preamble = Preamble::parse(first.text()).ok()?;
+    preamble.agrees_with(seal.layout.length()).then_some(preamble)
+}
+
+/// Memory for a record of `len` bytes.
+fn room_for(len: usize) -> Result<SecretBuf, OpenError> {
+    SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)
+}
+
+/// Appends `len` bytes of `skb`, from byte `at` on.
+fn append(buf: &mut SecretBuf, skb: &Skb, at: usize, len: usize) -> Result<(), OpenError> {
+    for run in skb.runs(at, len) {
+        if !buf.append(run) {
+            return Err(OpenError::BadRecord);
+        }
+    }
+    Ok(())
+}
+
 /// The packet at the front of `parts`, if it has `record` and nothing else, and is nobody else's: to be opened where it is.
 fn whole_packet(parts: &mut SkbQueue, record: &Record) -> Option<SecretSkb> {
     let part: Part = parts.iter().next()?.cb();
@@ -358,18 +423,12 @@ fn whole_packet(parts: &mut SkbQueue, record: &Record) -> Option<SecretSkb> {
 
 /// The bytes of `record` in one piece: the cipher does long runs best, and packets are of odd lengths.
 fn copied(parts: &SkbQueue, record: &Record) -> Result<SecretBuf, OpenError> {
-    let len = record.stream.len() as usize;
-    let mut buf = SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)?;
+    let mut buf = room_for(record.stream.len() as usize)?;
     for skb in parts.iter() {
         let part: Part = skb.cb();
-        let Some(bytes) = part.range().intersect(&record.stream) else {
-            continue;
-        };
-        let at = part.place_of(bytes.start) as usize;
-        for run in skb.runs(at, bytes.len() as usize) {
-            if !buf.append(run) {
-                return Err(OpenError::BadRecord);
-            }
+        if let Some(bytes) = part.range().intersect(&record.stream) {
+            let at = part.place_of(bytes.start) as usize;
+            append(&mut buf, skb, at, bytes.len() as usize)?;
         }
     }
     Ok(buf)

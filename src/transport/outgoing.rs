@@ -334,29 +334,43 @@ impl Sealer<'_> {
     /// Those of the next segment, `stream`, into it. If this fails, there is nothing in it that should be secret.
     #[inline]
     fn seal(&mut self, builder: &mut SkbBuilder, stream: Range) -> Result {
+        if self.layout.records() == 1 {
+            return self.record(builder, 0, 0, self.layout.length());
+        }
         for record in self.layout.records_in(stream) {
-            let preamble: &[u8] = if record.index == 0 { self.preamble } else { &[] };
-            let bytes = record.plaintext.len().saturating_sub(preamble.len() as u32);
-            let text = bytes.min(self.left);
-            self.left = self.left.saturating_sub(text);
             let at = record.stream.start.saturating_sub(stream.start) as usize;
-            let Self { tx, id, ref mut from, .. } = *self;
-            let mut seal = || {
-                if text == bytes
-                    && tx.append_record(builder, preamble, from, text, id, record.index)?
-                {
-                    return Ok(());
-                }
-                tx.begin_record(builder)?;
-                builder.append(preamble)?;
-                builder.append_iter(from, text as usize)?;
-                builder.append_zeros(bytes.saturating_sub(text) as usize)?;
-                let plaintext = record.plaintext.len() as u16;
-                tx.seal_record(builder, at, plaintext, id, record.index)
-            };
-            seal().inspect_err(|_: &Error| builder.wipe(at))?;
+            self.record(builder, at, record.index, record.plaintext.len())?;
         }
         Ok(())
+    }
+
+    /// Record `index`, of `plaintext` bytes, which begins at byte `at` of `builder`.
+    #[inline]
+    fn record(
+        &mut self,
+        builder: &mut SkbBuilder,
+        at: usize,
+        index: u16,
+        plaintext: u32,
+    ) -> Result {
+        let preamble = (index == 0).then_some(self.preamble);
+        let bytes = plaintext.saturating_sub(preamble.map_or(0, |p| p.len() as u32));
+        let text = bytes.min(self.left);
+        self.left = self.left.saturating_sub(text);
+        let Self { tx, id, ref mut from, .. } = *self;
+        let mut seal = || {
+            if text == bytes && tx.append_record(builder, preamble, from, text, id, index)? {
+                return Ok(());
+            }
+            tx.begin_record(builder)?;
+            if let Some(preamble) = preamble {
+                builder.append(preamble)?;
+            }
+            builder.append_iter(from, text as usize)?;
+            builder.append_zeros(bytes.saturating_sub(text) as usize)?;
+            tx.seal_record(builder, at, plaintext as u16, id, index)
+        };
+        seal().inspect_err(|_: &Error| builder.wipe(at))
     }
 }
 

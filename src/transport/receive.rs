@@ -11,7 +11,7 @@ use kernel::sync::{rcu, Arc};
 use super::control::{forget_dead, handle_ack, handle_control};
 use super::endpoint::Endpoint;
 use super::grants;
-use super::incoming::{Opened, Seal};
+use super::incoming::{Opened, Seal, Whole};
 use super::net::Net;
 use super::peer::{Answer, Peer};
 use super::rpc::{Identity, Rpc, State};
@@ -19,6 +19,8 @@ use crate::observe::counters::Counter;
 use crate::observe::trace;
 use crate::protocol::msgin::{MsgIn, Range};
 use crate::protocol::rpc::{self as core, Arrival, Data as Verdict, Phase};
+use crate::protocol::session::preamble::Preamble;
+use crate::protocol::session::seq::MessageId;
 use crate::protocol::window::ResponseLimit;
 use crate::protocol::wire::{
     Ack, Acks, AnyData, Body, Common, Control, Packet, PacketType, SealedData, DATA_LEN,
@@ -28,7 +30,7 @@ use crate::sys::addr::{Family, SockAddr};
 use crate::sys::netns;
 use crate::sys::skb::{SkBuff, Skb};
 use crate::sys::time::now_ns;
-use crate::tls::Session;
+use crate::tls::{Keys, Session};
 
 /// What a DATA packet brings, plain or sealed.
 struct Payload {
@@ -262,7 +264,7 @@ fn plain_data(
             }
             let identity =
                 Identity { id, visible_id: id, cookie: 0, private: false, session: None };
-            new_request(endpoint, &peer.to_arc(), identity, now, &payload)?
+            new_request(endpoint, &peer.to_arc(), identity, now, &payload, true)?
         }
     };
     add_data(endpoint, &rpc, now, skb, payload)
@@ -282,22 +284,24 @@ fn check_server(endpoint: &Endpoint, id: u64) -> Outcome {
 /// Bytes that are reserved for a sealed message of which nothing has been authenticated.
 const UNPROVEN_CHARGE: u32 = 16 << 10;
 
-/// A server's RPC, of which the first packet is here.
+/// A server's RPC, of which the first packet is here. `proven`: it is known to be the peer's.
 fn new_request(
     endpoint: &Arc<Endpoint>,
     peer: &Arc<Peer>,
     identity: Identity,
     now: u64,
     payload: &Payload,
+    proven: bool,
 ) -> Result<Arc<Rpc>, Counter> {
     // The whole message is reserved at once, so that a message once begun can be finished; but of a sealed
     // one only the first record, as long as anybody may have made it up.
     let sealed = identity.session.is_some();
-    let reserve = if sealed { payload.length.min(UNPROVEN_CHARGE) } else { payload.length };
+    let reserve =
+        if sealed && !proven { payload.length.min(UNPROVEN_CHARGE) } else { payload.length };
     let charge = Rpc::charge_for(reserve);
     let unproven = match &identity.session {
-        Some(session) => Some(session.admit_unproven().ok_or(Counter::DropBufferFull)?),
-        None => None,
+        Some(session) if !proven => Some(session.admit_unproven().ok_or(Counter::DropBufferFull)?),
+        _ => None,
     };
     if endpoint.has_too_many() || !endpoint.sk.charge_rmem(charge) {
         endpoint.sk.count_drop();
@@ -351,6 +355,7 @@ fn sealed_data(
     let layout = data.layout().ok_or(Counter::MalformedRecord)?;
     let ip_id = matches!(skb.family(), Family::V4).then(|| skb.ip_id());
     let start = data.stream_offset_in(&layout, ip_id)?;
+    let seal = Seal { layout, flags: data.flags };
     let payload = Payload {
         range: Range { start, end: start.saturating_add(data.payload) },
         skip: SEALED_DATA_LEN as u32,
@@ -359,37 +364,79 @@ fn sealed_data(
         again: data.retransmit,
         cutoff_version: data.cutoff_version,
         response_limit: data.response_limit,
-        seal: Some(Seal { layout, flags: data.flags }),
+        seal: Some(seal),
     };
-    let rpc = match endpoint.find_rpc(name, id) {
-        Some(rpc) => rpc,
-        None => {
-            check_server(endpoint, id)?;
-            let peer = endpoint.find_peer(name).ok_or(Counter::DropNoSession)?;
-            let session = peer.session().ok_or(Counter::DropNoSession)?;
-            check_key(&session, data)?;
-            let request = crate::protocol::session::seq::MessageId::new(id ^ 1);
-            let request = request.ok_or(Counter::MalformedId)?;
-            if !session.may_be_new(request) {
-                return Err(Counter::TlsReplay);
+    // As most are.
+    let is_whole = layout.records() == 1 && payload.range == layout.stream();
+    let guard = rcu::read_lock();
+    if let Some(rpc) = endpoint.find_rpc(name, id) {
+        let session = rpc.session.as_ref().ok_or(Counter::DropNoSession)?;
+        let keys = session.rx(data.flags, &guard)?;
+        let response =
+            if is_whole { rpc.incoming_id().filter(|id| id.is_response()) } else { None };
+        let Some(response) = response else {
+            return add_data(endpoint, &rpc, now, skb, payload);
+        };
+        return add(endpoint, &rpc, now, payload.cutoff_version, |state, after| {
+            if !state.incoming.is_empty() {
+                return add_data_locked(endpoint, &rpc, state, now, skb, payload, after);
             }
-            let identity = Identity {
-                id,
-                visible_id: session.tag.program_id(request.other()),
-                cookie: 0,
-                private: false,
-                session: Some(session),
-            };
-            new_request(endpoint, &peer, identity, now, &payload)?
-        }
+            let open = || open_whole(endpoint, session, keys, response, seal, skb);
+            add_whole(endpoint, &rpc, state, now, &payload, open, after);
+        });
+    }
+    check_server(endpoint, id)?;
+    let peer = endpoint.find_peer(name).ok_or(Counter::DropNoSession)?;
+    let session = peer.session().ok_or(Counter::DropNoSession)?;
+    let keys = session.rx(data.flags, &guard)?;
+    let request = MessageId::new(id ^ 1).ok_or(Counter::MalformedId)?;
+    if !session.may_be_new(request) {
+        return Err(Counter::TlsReplay);
+    }
+    // If it is all here, it becomes an RPC only if it is the peer's.
+    let whole = if is_whole {
+        let whole = open_whole(endpoint, &session, keys, request, seal, skb);
+        Ok(whole.inspect_err(|_| endpoint.tell_usage(*name, &session))?)
+    } else {
+        Err(skb)
     };
-    check_key(rpc.session.as_ref().ok_or(Counter::DropNoSession)?, data)?;
-    add_data(endpoint, &rpc, now, skb, payload)
+    let identity = Identity {
+        id,
+        visible_id: session.tag.program_id(request.other()),
+        cookie: 0,
+        private: false,
+        session: Some(session),
+    };
+    let rpc = new_request(endpoint, &peer, identity, now, &payload, is_whole)?;
+    match whole {
+        Ok(whole) => add(endpoint, &rpc, now, payload.cutoff_version, |state, after| {
+            if state.incoming.is_empty() {
+                add_whole(endpoint, &rpc, state, now, &payload, || Ok(whole), after);
+            } else {
+                // Another packet began the same RPC at the same time.
+                after.outcome = Some(Counter::DropDuplicate);
+            }
+        }),
+        Err(skb) => add_data(endpoint, &rpc, now, skb, payload),
+    }
 }
 
-/// Is there a key for what this packet says it was sealed with?
-fn check_key(session: &Session, data: &SealedData) -> Outcome {
-    session.rx(data.flags, &rcu::read_lock()).map(|_| ())
+/// Opens message `id`, which is one record in one packet.
+fn open_whole(
+    endpoint: &Endpoint,
+    session: &Session,
+    keys: &Keys,
+    id: MessageId,
+    seal: Seal,
+    skb: SkBuff,
+) -> Result<Whole, Counter> {
+    let whole = Whole::open(skb, SEALED_DATA_LEN, seal, keys, id).map_err(|e| {
+        session.look_at(keys);
+        e.counter()
+    })?;
+    endpoint.ns.stats.inc(Counter::TlsRecordsOpened);
+    session.used(seal.flags.epoch);
+    Ok(whole)
 }
 
 /// What is to be done for an RPC once its lock is gone.
@@ -418,12 +465,34 @@ fn add_data(
     skb: SkBuff,
     payload: Payload,
 ) -> Outcome {
+    add(endpoint, rpc, now, payload.cutoff_version, |state, after| {
+        add_data_locked(endpoint, rpc, state, now, skb, payload, after);
+    })
+}
+
+/// Adds to the incoming message of `rpc`, as `to` does under its lock, and sees to what follows. The peer has `cutoff_version`.
+#[inline(always)]
+fn add(
+    endpoint: &Arc<Endpoint>,
+    rpc: &Arc<Rpc>,
+    now: u64,
+    cutoff_version: u16,
+    to: impl FnOnce(&mut State, &mut After),
+) -> Outcome {
     let mut after = After::default();
-    let cutoff_version = payload.cutoff_version;
-    {
-        let state = &mut *rpc.state.lock();
-        add_data_locked(endpoint, rpc, state, now, skb, payload, &mut after);
-    }
+    to(&mut rpc.state.lock(), &mut after);
+    follow_up(endpoint, rpc, now, cutoff_version, after)
+}
+
+/// What is to be done without the lock.
+#[inline]
+fn follow_up(
+    endpoint: &Arc<Endpoint>,
+    rpc: &Arc<Rpc>,
+    now: u64,
+    cutoff_version: u16,
+    after: After,
+) -> Outcome {
     if let Some(session) = &rpc.session {
         endpoint.tell_usage(rpc.peer.name, session);
     }
@@ -533,13 +602,87 @@ fn add_data_locked(
     let Some(new) = new else {
         return;
     };
-    if let Some(news) = state.core.take_news() {
-        rpc.peer.learn(now, news);
-    }
     if sealed && !open(endpoint, rpc, state, new, now, after) {
         return;
     }
-    if rpc.is_client() && !rpc.is_charged() && (!sealed || state.incoming.is_proven()) {
+    advance(endpoint, rpc, state, now, &payload, after);
+}
+
+/// Adds a sealed message to `rpc` that is all in one packet, and opened by `open`. Nothing of it is here so far.
+#[inline]
+fn add_whole(
+    endpoint: &Arc<Endpoint>,
+    rpc: &Arc<Rpc>,
+    state: &mut State,
+    now: u64,
+    payload: &Payload,
+    open: impl FnOnce() -> Result<Whole, Counter>,
+    after: &mut After,
+) {
+    let Payload { range, length, incoming, again, .. } = *payload;
+    let arrival = Arrival { length, incoming, payload: range, sealed: true, again };
+    let refused = match state.core.handle_arrival(now, &endpoint.ns.config, &arrival) {
+        Verdict::Keep(_) => None,
+        Verdict::Duplicate => Some(Counter::DropDuplicate),
+        Verdict::Refused => Some(Counter::DropRefused),
+    };
+    if refused.is_some() {
+        after.outcome = refused;
+        return;
+    }
+    let whole = match open() {
+        Ok(whole) => whole,
+        Err(why) => {
+            state.core.forget_message();
+            after.outcome = Some(why);
+            return;
+        }
+    };
+    if !rpc.is_client() && !mark(rpc, &whole.preamble, after) {
+        return;
+    }
+    state.core.prove(now);
+    state.incoming.hold(whole);
+    advance(endpoint, rpc, state, now, payload, after);
+}
+
+/// Marks a request as come; false if it has come before.
+fn mark(rpc: &Rpc, preamble: &Preamble, after: &mut After) -> bool {
+    let (Some(session), Some(id)) = (&rpc.session, rpc.incoming_id()) else {
+        return false;
+    };
+    match session.mark(id, preamble) {
+        Ok(dead) => {
+            after.dead = dead;
+            true
+        }
+        Err(e) => {
+            let replay = e == EEXIST;
+            after.outcome = Some(if replay { Counter::TlsReplay } else { Counter::DropNoMemory });
+            after.forget = true;
+            false
+        }
+    }
+}
+
+/// The packet `payload` was added: does that make the incoming message ready? If not, what is to be asked for?
+#[inline]
+fn advance(
+    endpoint: &Arc<Endpoint>,
+    rpc: &Arc<Rpc>,
+    state: &mut State,
+    now: u64,
+    payload: &Payload,
+    after: &mut After,
+) {
+    let length = payload.length;
+    if let Some(news) = state.core.take_news() {
+        rpc.peer.learn(now, news);
+    }
+    if rpc.is_client()
+        && !rpc.is_charged()
+        && (payload.seal.is_none() || state.incoming.is_proven())
+    {
         // We asked for it, so it is never refused; but it counts.
         rpc.force_charge(state, length);
     }
@@ -555,7 +698,7 @@ fn add_data_locked(
                 response: length,
                 rest: state.core.take_arrived(),
             });
-        } else if length > range.len() {
+        } else if length > payload.range.len() {
             rpc.peer.arrived(state.core.take_arrived());
         }
         after.grants = grants::leave(&endpoint.ns, state);
@@ -635,14 +778,8 @@ fn open(
                     return false;
                 }
                 state.unproven = None;
-                match session.mark(id, &preamble) {
-                    Ok(dead) => after.dead = dead,
-                    Err(e) => {
-                        let replay = e == EEXIST;
-                        stats.inc(if replay { Counter::TlsReplay } else { Counter::DropNoMemory });
-                        after.forget = true;
-                        return false;
-                    }
+                if !mark(rpc, &preamble, after) {
+                    return false;
                 }
             }
             state.core.prove(now);
