@@ -54,7 +54,7 @@ test-audit: setup
 	@scripts/test-audit
 
 soak: build
-	@tests/run --suites tests/suites-soak soak-rekey soak
+	@tests/run --suites tests/suites-soak soak-rekey soak soak-recorded
 
 test-nic: setup
 	@scripts/test-nic

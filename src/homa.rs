@@ -17,6 +17,7 @@ mod transport;
 
 use crate::sys::netns::PerNetRegistration;
 use crate::sys::proto::Registration;
+use crate::sys::secret::LongBuffers;
 
 module! {
     type: Module,
@@ -32,15 +33,18 @@ module! {
 struct Module {
     _protocol: Registration<socket::Homa>,
     _namespaces: PerNetRegistration<transport::net::Net>,
+    // Last: messages have buffers.
+    _buffers: LongBuffers,
 }
 
 impl kernel::Module for Module {
     fn init(module: &'static ThisModule) -> Result<Self> {
         #[cfg(homa_audit)]
         tls::audit::begin()?;
+        let buffers = LongBuffers::new()?;
         let namespaces = PerNetRegistration::new(module)?;
         let protocol = Registration::new(module)?;
-        Ok(Self { _protocol: protocol, _namespaces: namespaces })
+        Ok(Self { _protocol: protocol, _namespaces: namespaces, _buffers: buffers })
     }
 }
 

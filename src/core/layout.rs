@@ -124,6 +124,11 @@ impl Layout {
         if length == 0 || overhead == 0 || !(1..=u32::from(MAX_RECORD)).contains(&record_size) {
             return None;
         }
+        if length <= record_size && overhead <= 1 << 16 {
+            // Most are one record.
+            let stream_length = length.wrapping_add(overhead);
+            return Some(Self { length, record_size, overhead, records: 1, stream_length });
+        }
         let records = div_up(length, record_size);
         if records > 1 << 16 {
             return None;

@@ -165,6 +165,17 @@ struct page *shim_alloc_compound(unsigned int size)
 	return alloc_pages(GFP_KERNEL | __GFP_COMP, get_order(size));
 }
 
+static void shim_leave_alone(void *object)
+{
+}
+
+/* Objects with a constructor are not cleared when they are handed out. */
+struct kmem_cache *shim_uncleared_cache(const char *name, unsigned int size)
+{
+	return kmem_cache_create_usercopy(name, size, 0, 0, 0, size,
+					  shim_leave_alone);
+}
+
 struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp)
 {
 	return skb_share_check(skb, gfp);

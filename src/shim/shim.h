@@ -58,6 +58,10 @@ void *shim_page_address(struct page *page);
 void shim_get_page(struct page *page);
 void shim_put_page(struct page *page);
 struct page *shim_alloc_compound(unsigned int size);
+
+/* secret.rs */
+struct kmem_cache *shim_uncleared_cache(const char *name, unsigned int size);
+
 struct sk_buff *shim_skb_share_check(struct sk_buff *skb, gfp_t gfp);
 void shim_skb_orphan(struct sk_buff *skb);
 void shim_skb_dst_set_noref(struct sk_buff *skb, struct dst_entry *dst);

@@ -9,9 +9,10 @@ use ::core::{
     ops::{Deref, DerefMut},
     ptr::{self, NonNull},
     slice,
+    sync::atomic::{AtomicPtr, Ordering},
 };
 use homa_bindings as bindings;
-use kernel::{alloc::Flags, prelude::*};
+use kernel::{alloc::Flags, ffi::c_void, page::PAGE_SIZE, prelude::*, sync::rcu};
 
 /// Wipes memory in a way that the compiler must not leave out.
 ///
@@ -25,11 +26,43 @@ pub(super) unsafe fn wipe(p: *mut u8, len: usize) {
     unsafe { asm!("/* {0} */", in(reg) p, options(nostack, preserves_flags)) };
 }
 
+/// The cache of buffers that are longer than a page, and no longer than [`LONG_SIZE`]: of kmalloc they would be cleared each time.
+static LONG: AtomicPtr<bindings::kmem_cache> = AtomicPtr::new(ptr::null_mut());
+
+/// Their length. (Two of them, with SLUB's pointers, share eight pages.)
+pub const LONG_SIZE: usize = (16 << 10) - 16;
+
+/// Has the cache of long buffers, without which all are of kmalloc. To be dropped when there are no buffers any more.
+pub struct LongBuffers(());
+
+impl LongBuffers {
+    /// Makes it, once. Sleeps; ENOMEM.
+    pub fn new() -> Result<Self> {
+        // SAFETY: process context; the name is a C string.
+        let cache = unsafe {
+            bindings::shim_uncleared_cache(c"homa_record".as_char_ptr(), LONG_SIZE as u32)
+        };
+        LONG.store(NonNull::new(cache).ok_or(ENOMEM)?.as_ptr(), Ordering::Release);
+        Ok(Self(()))
+    }
+}
+
+impl Drop for LongBuffers {
+    fn drop(&mut self) {
+        let cache = LONG.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: process context.
+        unsafe { bindings::synchronize_rcu() };
+        // SAFETY: it was made by `new`. Nobody allocates from it any more, as that is done under RCU. (Were there buffers left, the kernel would complain, and
+        // leave them and the cache alone.)
+        unsafe { bindings::kmem_cache_destroy(cache) };
+    }
+}
+
 /// A buffer for secret bytes, of a capacity fixed when it is made; wiped on drop.
 ///
 /// # Invariants
 ///
-/// `at` is a kmalloc of at least `capacity` bytes that is ours, of which the first `len` are initialised; `len <= capacity`.
+/// `at` is a slab object of at least `capacity` bytes that is ours, of which the first `len` are initialised; `len <= capacity`.
 pub struct SecretBuf {
     at: NonNull<u8>,
     len: usize,
@@ -45,12 +78,31 @@ impl SecretBuf {
     /// An empty buffer with room for `capacity` bytes, in one piece of physical memory: keep it to a few pages. ENOMEM.
     #[inline]
     pub fn with_capacity(capacity: usize, flags: Flags) -> Result<Self> {
-        // SAFETY: any size and flags may be asked for. (The allocator of the kernel crate goes through krealloc, which costs half as
-        // much again.)
-        let at = unsafe { bindings::__kmalloc_noprof(capacity.max(1), super::gfp(flags)) };
+        let at = match capacity > PAGE_SIZE && capacity <= LONG_SIZE {
+            true => Self::long(),
+            false => ptr::null_mut(),
+        };
+        let at = match at.is_null() {
+            // SAFETY: any size and flags may be asked for. (The allocator of the kernel crate goes through krealloc, which costs half as
+            // much again.)
+            true => unsafe { bindings::__kmalloc_noprof(capacity.max(1), super::gfp(flags)) },
+            false => at,
+        };
         let at = NonNull::new(at.cast()).ok_or(ENOMEM)?;
         // INVARIANT: just allocated; nothing is initialised.
         Ok(Self { at, len: 0, capacity })
+    }
+
+    /// [`LONG_SIZE`] bytes from their cache, or NULL.
+    fn long() -> *mut c_void {
+        let _guard = rcu::read_lock();
+        match NonNull::new(LONG.load(Ordering::Acquire)) {
+            // SAFETY: it is not destroyed before the guard is gone.
+            Some(cache) => unsafe {
+                bindings::kmem_cache_alloc_noprof(cache.as_ptr(), super::gfp(GFP_ATOMIC))
+            },
+            None => ptr::null_mut(),
+        }
     }
 
     /// Appends bytes; false (and nothing changed) if they do not fit.

@@ -15,7 +15,7 @@ use kernel::prelude::*;
 use kernel::sync::{new_mutex, rcu, Arc, Mutex};
 
 use crate::observe::counters::Counter;
-use crate::protocol::layout::{div_up, Layout};
+use crate::protocol::layout::Layout;
 use crate::protocol::session::control::{ControlSender, ControlWindow};
 use crate::protocol::session::epoch::Epoch;
 use crate::protocol::session::ids::{Ids, IdsError};
@@ -24,10 +24,9 @@ use crate::protocol::session::replay::{ReplayWindow, Verdict};
 use crate::protocol::session::seq::MessageId;
 use crate::protocol::session::tag::SessionTag;
 use crate::protocol::session::TlsVersion;
-use crate::protocol::wire::{
-    Common, Control, Header, SealFlags, SealedControl, MAX_RECORD, MIN_RECORD,
-};
+use crate::protocol::wire::{Common, Control, Header, SealFlags, SealedControl, MIN_RECORD};
 use crate::sys::lock::{new_spinlock_bh, SpinLockBh};
+use crate::sys::secret::LONG_SIZE;
 
 #[cfg(homa_audit)]
 pub(crate) mod audit;
@@ -331,12 +330,12 @@ impl Drop for Unproven {
 /// How a message of `plaintext` bytes (the preamble included) is cut into records, each of which fits a
 /// segment of `segment` bytes.
 ///
-/// As few records as there can be, of equal size: the CPU seals long runs best. But a record with header
-/// and tag is at most 16 KiB long, so that four pages take it when it is opened.
+/// As few and as long records as there can be: the CPU seals long runs best, a page at a time. But a record with header
+/// and tag is so short that a long buffer takes it when it is opened.
+#[inline]
 pub(crate) fn layout(version: TlsVersion, plaintext: u32, segment: u32) -> Option<Layout> {
-    let largest = u32::from(MAX_RECORD).min(segment).checked_sub(version.record_overhead())?;
+    let largest = (LONG_SIZE as u32).min(segment).checked_sub(version.record_overhead())?;
     let largest = largest.max(u32::from(MIN_RECORD));
-    let records = div_up(plaintext, largest).max(1);
-    let size = div_up(plaintext, records).max(u32::from(MIN_RECORD));
+    let size = plaintext.clamp(u32::from(MIN_RECORD), largest);
     Layout::sealed(plaintext, size, version.record_overhead())
 }

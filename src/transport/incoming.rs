@@ -70,7 +70,6 @@ struct Sealed {
 
 /// A sealed message of one record, of which the packet that has all of it was opened at once.
 pub(super) struct Whole {
-    seal: Seal,
     record: OpenedRecord,
     /// What it says.
     pub(super) preamble: Preamble,
@@ -83,23 +82,19 @@ impl Whole {
     pub(super) fn open(
         skb: SkBuff,
         skip: usize,
-        seal: Seal,
+        seal: &Seal,
         keys: &Keys,
         id: MessageId,
     ) -> Result<Self, OpenError> {
         let len = seal.layout.stream_length() as usize;
         let buf = match SecretSkb::new(skb, skip, len) {
             Ok(packet) => SecretBytes::Packet(packet),
-            Err(skb) => {
-                let mut buf = room_for(len)?;
-                append(&mut buf, &skb, skip, len)?;
-                SecretBytes::Buf(buf)
-            }
+            Err(skb) => copied(skb.runs(skip, len), seal.layout.stream_length())?,
         };
         let held = buf.packet_size();
         let record = keys.open_record(buf, seal.layout.length() as u16, id, 0)?;
-        let preamble = believed(&record, &seal).ok_or(OpenError::BadRecord)?;
-        Ok(Self { seal, record, preamble, held })
+        let preamble = believed(&record, seal).ok_or(OpenError::BadRecord)?;
+        Ok(Self { record, preamble, held })
     }
 }
 
@@ -147,9 +142,10 @@ impl Incoming {
         self.sealed.is_none() && self.parts.len() == 0
     }
 
-    /// Has `whole`, and nothing else.
-    pub(super) fn hold(&mut self, whole: Whole) {
-        let Whole { seal, record, preamble, held } = whole;
+    /// Has `whole`, which was sealed so, and nothing else.
+    #[inline]
+    pub(super) fn hold(&mut self, whole: Whole, seal: Seal) {
+        let Whole { record, preamble, held } = whole;
         let (first, preamble) = (Some(record), Some(preamble));
         self.held = held;
         self.sealed = Some(Sealed { seal, first, others: None, opened: 1, preamble });
@@ -352,7 +348,7 @@ impl Sealed {
     ) -> Result<(), OpenError> {
         let buf = match whole_packet(parts, record) {
             Some(packet) => SecretBytes::Packet(packet),
-            None => SecretBytes::Buf(copied(parts, record)?),
+            None => copied(runs_of(parts, record.stream), record.stream.len())?,
         };
         let packet_size = buf.packet_size();
         let plaintext = keys
@@ -376,6 +372,11 @@ impl Sealed {
             start: wanted.start.saturating_add(skip),
             end: wanted.end.saturating_add(skip),
         };
+        if self.seal.layout.records() == 1 {
+            let text = self.first.as_ref().ok_or(EBADMSG)?.text();
+            let bytes = text.get(wanted.start as usize..wanted.end as usize);
+            return to.copy_to(bytes.ok_or(EBADMSG)?);
+        }
         for index in 0..self.seal.layout.records() {
             let record = self.seal.layout.record(index).ok_or(EBADMSG)?;
             if let Some(bytes) = record.plaintext.intersect(&wanted) {
@@ -395,21 +396,6 @@ fn believed(first: &OpenedRecord, seal: &Seal) -> Option<Preamble> {
     preamble.agrees_with(seal.layout.length()).then_some(preamble)
 }
 
-/// Memory for a record of `len` bytes.
-fn room_for(len: usize) -> Result<SecretBuf, OpenError> {
-    SecretBuf::with_capacity(len, GFP_ATOMIC).map_err(|_| OpenError::NoMemory)
-}
-
-/// Appends `len` bytes of `skb`, from byte `at` on.
-fn append(buf: &mut SecretBuf, skb: &Skb, at: usize, len: usize) -> Result<(), OpenError> {
-    for run in skb.runs(at, len) {
-        if !buf.append(run) {
-            return Err(OpenError::BadRecord);
-        }
-    }
-    Ok(())
-}
-
 /// The packet at the front of `parts`, if it has `record` and nothing else, and is nobody else's: to be opened where it is.
 fn whole_packet(parts: &mut SkbQueue, record: &Record) -> Option<SecretSkb> {
     let part: Part = parts.iter().next()?.cb();
@@ -421,17 +407,26 @@ fn whole_packet(parts: &mut SkbQueue, record: &Record) -> Option<SecretSkb> {
     packet.map_err(|skb| parts.insert_by(skb, |skb| skb.cb::<Part>().start)).ok()
 }
 
-/// The bytes of `record` in one piece: the cipher does long runs best, and packets are of odd lengths.
-fn copied(parts: &SkbQueue, record: &Record) -> Result<SecretBuf, OpenError> {
-    let mut buf = room_for(record.stream.len() as usize)?;
-    for skb in parts.iter() {
+/// The bytes `range` of the stream, as they lie in `parts`.
+fn runs_of(parts: &SkbQueue, range: Range) -> impl Iterator<Item = &[u8]> {
+    parts.iter().flat_map(move |skb| {
         let part: Part = skb.cb();
-        if let Some(bytes) = part.range().intersect(&record.stream) {
-            let at = part.place_of(bytes.start) as usize;
-            append(&mut buf, skb, at, bytes.len() as usize)?;
+        let bytes = part.range().intersect(&range).unwrap_or(Range { start: 0, end: 0 });
+        skb.runs(part.place_of(bytes.start) as usize, bytes.len() as usize)
+    })
+}
+
+/// Copies a record of `len` bytes. Packets are of odd lengths, and the cipher does long runs best. And pages may be shared with who sent them (a packet
+/// socket's ring, over veth), who could change them between the cipher's two looks: one that authenticates, and one that decrypts.
+fn copied<'a>(runs: impl Iterator<Item = &'a [u8]>, len: u32) -> Result<SecretBytes, OpenError> {
+    let room = SecretBuf::with_capacity(len as usize, GFP_ATOMIC);
+    let mut buf = room.map_err(|_| OpenError::NoMemory)?;
+    for run in runs {
+        if !buf.append(run) {
+            return Err(OpenError::BadRecord);
         }
     }
-    Ok(buf)
+    Ok(SecretBytes::Buf(buf))
 }
 
 /// Takes the bytes `range` out of `parts`: packets that hold nothing else are freed, others are

@@ -57,6 +57,7 @@ pub(crate) struct Sealing {
 
 impl Sealing {
     /// For a message of `length` bytes to `dst`. ENOKEY; EKEYEXPIRED if the key is used up; EMSGSIZE.
+    #[inline(always)]
     pub(crate) fn new(way: &Way, session: &Session, length: u32, terms: &Terms) -> Result<Self> {
         let tx = session.hold_tx().ok_or(ENOKEY)?;
         let plaintext = terms.padding.preamble(length, 0).message_length();

@@ -379,10 +379,10 @@ fn sealed_data(
         };
         return add(endpoint, &rpc, now, payload.cutoff_version, |state, after| {
             if !state.incoming.is_empty() {
-                return add_data_locked(endpoint, &rpc, state, now, skb, payload, after);
+                return add_data_beside(endpoint, &rpc, state, now, skb, payload, after);
             }
-            let open = || open_whole(endpoint, session, keys, response, seal, skb);
-            add_whole(endpoint, &rpc, state, now, &payload, open, after);
+            let open = || open_whole(endpoint, session, keys, response, &seal, skb);
+            add_whole(endpoint, &rpc, state, now, &payload, seal, open, after);
         });
     }
     check_server(endpoint, id)?;
@@ -395,7 +395,7 @@ fn sealed_data(
     }
     // If it is all here, it becomes an RPC only if it is the peer's.
     let whole = if is_whole {
-        let whole = open_whole(endpoint, &session, keys, request, seal, skb);
+        let whole = open_whole(endpoint, &session, keys, request, &seal, skb);
         Ok(whole.inspect_err(|_| endpoint.tell_usage(*name, &session))?)
     } else {
         Err(skb)
@@ -411,7 +411,7 @@ fn sealed_data(
     match whole {
         Ok(whole) => add(endpoint, &rpc, now, payload.cutoff_version, |state, after| {
             if state.incoming.is_empty() {
-                add_whole(endpoint, &rpc, state, now, &payload, || Ok(whole), after);
+                add_whole(endpoint, &rpc, state, now, &payload, seal, || Ok(whole), after);
             } else {
                 // Another packet began the same RPC at the same time.
                 after.outcome = Some(Counter::DropDuplicate);
@@ -421,13 +421,27 @@ fn sealed_data(
     }
 }
 
+/// Adds a packet to what is here of a message that it has all of: something of it came before, or was forged.
+#[cold]
+fn add_data_beside(
+    endpoint: &Arc<Endpoint>,
+    rpc: &Arc<Rpc>,
+    state: &mut State,
+    now: u64,
+    skb: SkBuff,
+    payload: Payload,
+    after: &mut After,
+) {
+    add_data_locked(endpoint, rpc, state, now, skb, payload, after);
+}
+
 /// Opens message `id`, which is one record in one packet.
 fn open_whole(
     endpoint: &Endpoint,
     session: &Session,
     keys: &Keys,
     id: MessageId,
-    seal: Seal,
+    seal: &Seal,
     skb: SkBuff,
 ) -> Result<Whole, Counter> {
     let whole = Whole::open(skb, SEALED_DATA_LEN, seal, keys, id).map_err(|e| {
@@ -485,7 +499,7 @@ fn add(
 }
 
 /// What is to be done without the lock.
-#[inline]
+#[inline(always)]
 fn follow_up(
     endpoint: &Arc<Endpoint>,
     rpc: &Arc<Rpc>,
@@ -541,6 +555,7 @@ fn tell_cutoffs(endpoint: &Endpoint, rpc: &Rpc, now: u64, version: u16) {
     }
 }
 
+#[inline(always)]
 fn add_data_locked(
     endpoint: &Arc<Endpoint>,
     rpc: &Arc<Rpc>,
@@ -609,6 +624,7 @@ fn add_data_locked(
 }
 
 /// Adds a sealed message to `rpc` that is all in one packet, and opened by `open`. Nothing of it is here so far.
+#[allow(clippy::too_many_arguments)]
 #[inline]
 fn add_whole(
     endpoint: &Arc<Endpoint>,
@@ -616,6 +632,7 @@ fn add_whole(
     state: &mut State,
     now: u64,
     payload: &Payload,
+    seal: Seal,
     open: impl FnOnce() -> Result<Whole, Counter>,
     after: &mut After,
 ) {
@@ -642,7 +659,7 @@ fn add_whole(
         return;
     }
     state.core.prove(now);
-    state.incoming.hold(whole);
+    state.incoming.hold(whole, seal);
     advance(endpoint, rpc, state, now, payload, after);
 }
 
@@ -666,7 +683,7 @@ fn mark(rpc: &Rpc, preamble: &Preamble, after: &mut After) -> bool {
 }
 
 /// The packet `payload` was added: does that make the incoming message ready? If not, what is to be asked for?
-#[inline]
+#[inline(always)]
 fn advance(
     endpoint: &Arc<Endpoint>,
     rpc: &Arc<Rpc>,

@@ -5,6 +5,7 @@ The tables say for each field what a changed bit of it leads to: a counter; KEPT
 (what it says is advice, or nothing: the message is delivered as it was sent).
 """
 
+import subprocess
 from collections import Counter
 
 from homawire import ACK, BUSY, CONTROL_LEN, CUTOFFS, FREEZE, GRANT, NAMES, NEED_ACK, RESEND, UNKNOWN
@@ -107,6 +108,25 @@ def data(s):
         if flipped:
             s.counts(counted, *flipped, what=f"{field}, {len(flipped)} bits")
         session.delivers(number, text, [packet], f"{field}, {harmless} harmless bits, and the true packet")
+
+
+@script
+def in_pages(s):
+    """Invariant 2: the same of a packet so long that its bytes are in pages, as they are when segments cross uncut."""
+    links = [["ip", "-n", side.ns, "link", "set", "eth0", "mtu"] for side in (s.client, s.server)]
+    for link in links:
+        subprocess.run([*link, "65000"], check=True)
+    for minor in (2, 3):
+        session = Session(s, minor=minor)
+        for size in (16_200, 16_362 - 8):
+            number, text = session.id(), rng.randbytes(size)
+            packet, = session.seal(number, text, record_size=16384, mtu=20_000)
+            places = [*range(60, 60 + 21), *rng.sample(range(60 + 21, len(packet) - 17), 20), *range(len(packet) - 17, len(packet))]
+            flips = [changed(packet, at, rng.randrange(8)) for at in places]
+            s.counts({"TlsDecryptError": len(flips)}, *flips, what=f"1.{minor}, {len(flips)} bits of {len(packet)} bytes")
+            session.delivers(number, text, [packet], f"1.{minor}, {size} bytes, and the true packet")
+    for link in links:
+        subprocess.run([*link, "1500"], check=True)
 
 
 # ---- A later record of a longer message --------------------------------------------------------------

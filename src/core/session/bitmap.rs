@@ -64,6 +64,9 @@ impl Bitmap {
     /// no memory.
     pub(super) fn reserve(&mut self, n: u64) -> Result<(), AllocError> {
         let first = self.floor / BITS;
+        if n >= self.floor && n.wrapping_sub(first.wrapping_mul(BITS)) < self.capacity() {
+            return Ok(());
+        }
         let distance = n.checked_sub(self.floor).filter(|distance| *distance < WINDOW);
         distance.ok_or(AllocError)?;
         // Words that the window spans up to `n`. Only the full window may span one more than

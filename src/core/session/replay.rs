@@ -65,6 +65,7 @@ impl ReplayWindow {
     }
 
     /// What is known of the request `id`. Changes nothing.
+    #[inline]
     pub fn check(&self, id: MessageId) -> Verdict {
         let number = id.number();
         match number.checked_sub(self.seen.floor()) {
@@ -78,6 +79,7 @@ impl ReplayWindow {
     /// Remembers the request `id`, whose record 0 authenticated (and whose floor was taken over).
     ///
     /// From then on it counts as seen. Nothing changed if that fails.
+    #[inline]
     pub fn mark(&mut self, id: MessageId) -> Result<(), MarkError> {
         match self.check(id) {
             Verdict::Fresh => {}
@@ -96,6 +98,7 @@ impl ReplayWindow {
     /// Returns the range of (even) ids in which there may be RPCs that died by this: they are
     /// acknowledged. `None` if there are none. It spans [`WINDOW`] ids at most, however far the
     /// floor jumped, as nothing above was ever marked.
+    #[inline]
     pub fn advance_floor(&mut self, id: MessageId, floor_distance: u16) -> Option<Range<u64>> {
         let floor = id.number().checked_sub(u64::from(floor_distance))?;
         let old = self.seen.floor();
